@@ -1,0 +1,53 @@
+# Two commands for a newcomer: `make run` and `make test`. Both make the environment first.
+.DEFAULT_GOAL := help
+.PHONY: help run test check format studio bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that really runs and that pyproject.toml admits.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+
+help:  ## Show what there is to do
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: $(VENV)/.cli  ## Route and answer the example requests, and show what that saved
+	@$(BIN)/langchain-tiered run --file examples/requests.jsonl --tools examples/shop.py:shop_tools
+
+test: $(VENV)/.dev  ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## Run the static checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+studio: $(VENV)/.dev  ## Open the graphs in LangGraph Studio
+	$(BIN)/langgraph dev
+
+bench: $(VENV)/.dev  ## Measure the overhead against baselines
+	$(BIN)/python benchmarks/overhead.py
+
+clean:  ## Remove the environment and all that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .langgraph_api
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed. Install one, or name it: make run PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Making the environment in $(VENV) ($$($(PYTHON) --version)) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.cli: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing langchain-tiered, about half a minute the first time ..."
+	@$(INSTALL) ".[cli]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing langchain-tiered and what its tests need, about a minute the first time ..."
+	@$(INSTALL) ".[dev]"
+	@touch $@ $(VENV)/.cli

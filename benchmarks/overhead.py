@@ -1,0 +1,376 @@
+"""Measure what the tiered agent costs beside hand-written graphs, with real clients against a server without latency.
+
+```shell
+python benchmarks/overhead.py          # at most three minutes on two cores; writes results/overhead.md
+python benchmarks/overhead.py --quick  # twenty seconds, rougher, writes nothing
+```
+
+CPU time of this process is what counts: the server runs in another one, and wall time swings with whatever else the
+machine does. All cases take turns in short rounds. A ratio is the median of the rounds' own ratios, so that what slows
+a whole round slows both sides of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import platform
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import repeat
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from _server import TOOL_ARGUMENTS, server
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import ToolMessage
+from langchain_openai import ChatOpenAI
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+from langchain_tiered import Tier, TierRouter, create_tiered_agent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from langchain.agents.middleware import ModelRequest, ModelResponse
+
+    Request = Callable[[], Awaitable[Any]]
+
+RESULTS = Path(__file__).parent / "results" / "overhead.md"
+MODELS = {"nano": "gpt-5.4-nano", "mini": "gpt-5.4-mini", "flagship": "gpt-5.4"}
+LABELS = "Classify this ticket. Labels: bug, praise, other.\n\n"
+TICKET = "The app closes by itself as soon as I open the camera, and it has done so since the update on Tuesday. "
+OPEN = "I have been wondering about the following for a while, and would like to hear more about it from you. "
+REFUND = "Please refund order 1042, it came late."
+CONCURRENT = 64
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int = 40
+    """Rounds in which every agent takes its turn."""
+
+    requests: int = 25
+    """Requests of one agent in one round."""
+
+    bursts: int = 7
+    """Rounds of concurrent requests."""
+
+    burst: int = 512
+    """Requests in one of them."""
+
+    imports: int = 9
+    """Fresh processes."""
+
+
+QUICK = Effort(rounds=10, requests=12, bursts=3, burst=192, imports=3)
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    measure: str
+    value: str
+    goal: str = ""
+    met: str = ""
+
+
+class State(TypedDict):
+    """What somebody writes who builds such a graph by hand."""
+
+    messages: Annotated[list[Any], add_messages]
+    """The thread."""
+
+    tier: str
+    """Which worker answers."""
+
+    finished: bool
+    """What the check says."""
+
+
+async def rule(state: State) -> dict[str, Any]:
+    """Choose the worker by a word."""
+    return {"tier": "nano" if "labels:" in state["messages"][-1].content.lower() else "flagship"}
+
+
+async def check(state: State) -> dict[str, Any]:
+    """Look whether the answer was cut off."""
+    return {"finished": state["messages"][-1].response_metadata.get("finish_reason") != "length"}
+
+
+def worker(model: ChatOpenAI) -> Any:
+    """Return the node that lets `model` answer."""
+
+    async def answer(state: State) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    return answer
+
+
+def written_by_hand(models: Mapping[str, ChatOpenAI], *, checked: bool) -> Any:
+    """Compile the graph that the agent without tools is compared with."""
+    builder = StateGraph(State)
+    builder.add_node("rule", rule)
+    builder.add_node("nano", worker(models["nano"]))
+    builder.add_node("flagship", worker(models["flagship"]))
+    builder.add_edge(START, "rule")
+    builder.add_conditional_edges("rule", lambda state: state["tier"], ["nano", "flagship"])
+    builder.add_edge("flagship", END)
+    if checked:
+        builder.add_node("check", check)
+        builder.add_edge("nano", "check")
+        builder.add_conditional_edges(
+            "check", lambda state: END if state["finished"] else "flagship", ["flagship", END]
+        )
+    else:
+        builder.add_edge("nano", END)
+    return builder.compile()
+
+
+class RoutedByHand(AgentMiddleware[Any, Any, Any]):
+    """Picks the model by a rule, as somebody does who writes a middleware for it."""
+
+    def __init__(self, models: Mapping[str, ChatOpenAI]) -> None:
+        super().__init__()
+        self.models = models
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Take the small model for refunds."""
+        name = "mini" if "refund" in str(request.messages[0].content).lower() else "flagship"
+        return await handler(request.override(model=self.models[name]))
+
+
+async def refund(order: int) -> str:
+    """Refund an order."""
+    return f"Order {order} refunded."
+
+
+def tiers_of(models: Mapping[str, ChatOpenAI]) -> list[Tier]:
+    """Return three tiers, cheapest first."""
+    return [Tier(name, model, criteria=name) for name, model in models.items()]
+
+
+def agents(models: Mapping[str, ChatOpenAI]) -> dict[str, Request]:
+    """Return a request to each of what is compared, by name."""
+    question = LABELS + TICKET
+    by_hand, checked = written_by_hand(models, checked=False), written_by_hand(models, checked=True)
+    tiered = create_tiered_agent(tiers_of(models))
+    loop: Any = create_agent(models["flagship"], [refund], middleware=[RoutedByHand(models)])
+    tiered_loop = create_tiered_agent(tiers_of(models), tools=[refund])
+    return {
+        "model": lambda: models["nano"].ainvoke(question),
+        "graph": lambda: by_hand.ainvoke({"messages": [("user", question)]}),
+        "checked graph": lambda: checked.ainvoke({"messages": [("user", question)]}),
+        "tiered": lambda: tiered.ainvoke({"messages": [("user", question)]}),
+        "agent": lambda: loop.ainvoke({"messages": [("user", REFUND)]}),
+        "tiered with tool": lambda: tiered_loop.ainvoke({"messages": [("user", REFUND)]}),
+    }
+
+
+async def proven(requests: Mapping[str, Request]) -> None:
+    """Prove that every agent does the work that its time is taken for, no more and no less."""
+    for name in ("graph", "checked graph"):
+        assert (await requests[name]())["tier"] == "nano", name
+    for name, tier, calls in (("tiered", "nano", 1), ("tiered with tool", "mini", 2)):
+        result = await requests[name]()
+        assert (result["route"]["tier"], result["route"]["decided_by"]) == (tier, "rules"), result["route"]
+        assert len(result["ledger"]) == calls, result["ledger"]
+        assert all(entry["cost_usd"] for entry in result["ledger"]), result["ledger"]
+    for name in ("agent", "tiered with tool"):
+        told = [message.text for message in (await requests[name]())["messages"] if isinstance(message, ToolMessage)]
+        assert told == [f"Order {TOOL_ARGUMENTS['order']} refunded."], told
+
+
+async def one_by_one(requests: Mapping[str, Request], effort: Effort) -> list[Row]:
+    """Measure one request after the other."""
+    cpu_ms: dict[str, list[float]] = defaultdict(list)
+    wall_ms: dict[str, list[float]] = defaultdict(list)
+    names = list(requests)
+    for number in range(effort.rounds + 1):
+        gc.collect()
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            before, walls = process_time(), [await _timed(requests[name]) for _ in range(effort.requests)]
+            if number:  # the first round warms up
+                cpu_ms[name].append(1e3 * (process_time() - before) / effort.requests)
+                wall_ms[name] += walls
+    told = {
+        "model": "`ChatOpenAI.ainvoke` alone",
+        "graph": "hand-written graph: rule, two workers",
+        "checked graph": "hand-written graph with a check",
+        "tiered": "tiered agent, without tools",
+        "agent": "`create_agent`, one tool, routing middleware",
+        "tiered with tool": "tiered agent, one tool",
+    }
+    rows = [
+        Row(told[name], f"{median(cpu_ms[name]):.2f} ms CPU, {quantiles(wall_ms[name], n=10)[0]:.2f} ms wall (p10)")
+        for name in names
+    ]
+    return [
+        *rows,
+        _ratio("tiered agent / hand-written graph", cpu_ms["tiered"], cpu_ms["graph"], 1.3),
+        _ratio("tiered agent / hand-written graph with a check", cpu_ms["tiered"], cpu_ms["checked graph"], 1.15),
+        _ratio("tiered agent, one tool / `create_agent`", cpu_ms["tiered with tool"], cpu_ms["agent"], 1.6),
+    ]
+
+
+async def _timed(request: Request) -> float:
+    before = perf_counter()
+    await request()
+    return 1e3 * (perf_counter() - before)
+
+
+async def concurrent(requests: Mapping[str, Request], effort: Effort) -> list[Row]:
+    """Measure requests per second with many under way."""
+    per_s: dict[str, list[float]] = defaultdict(list)
+    names = ["graph", "tiered"]
+    for number in range(effort.bursts + 1):
+        for name in names[:: 1 if number % 2 else -1]:
+            gc.collect()
+            before, left = perf_counter(), iter(range(effort.burst))
+            await asyncio.gather(*(_drain(left, requests[name]) for _ in range(CONCURRENT)))
+            if number:  # the first burst opens the connections
+                per_s[name].append(effort.burst / (perf_counter() - before))
+    return [
+        Row(f"hand-written graph, {CONCURRENT} at a time", f"{median(per_s['graph']):.0f} requests/s"),
+        Row(f"tiered agent, {CONCURRENT} at a time", f"{median(per_s['tiered']):.0f} requests/s"),
+        _ratio("requests/s, tiered agent / hand-written graph", per_s["tiered"], per_s["graph"], 0.85, least=True),
+    ]
+
+
+async def _drain(left: Iterable[int], request: Request) -> None:
+    for _ in left:
+        await request()
+
+
+def routing(models: Mapping[str, ChatOpenAI], effort: Effort) -> list[Row]:
+    """Measure the router alone, where rules decide and where they are unsure and nobody else is asked."""
+    asked: list[str] = []
+
+    def classifier(_: Any) -> str:
+        asked.append("a rule was to decide")
+        return "nano"
+
+    sure = TierRouter(tiers_of(models), classifier=classifier)
+    unsure = TierRouter(tiers_of(models), classifier=None)
+    rows = []
+    for size, chars in (("1,000 tokens", 4_000), ("100 words", 550)):
+        for router, start, how in ((sure, LABELS + TICKET, "rules decide"), (unsure, OPEN, "rules are unsure")):
+            text = "".join([start, *repeat(OPEN, chars // len(OPEN))])[:chars]
+            assert (router.invoke(text)["decided_by"] == "rules") == (router is sure), text
+            each_ms = [_decision_ms(router, text) for _ in range(5 * effort.rounds)]
+            rows.append(_row(f"`TierRouter.invoke`, {size}, {how}", each_ms, 0.3, unit=" ms"))
+    assert not asked, asked
+    return rows
+
+
+def _decision_ms(router: TierRouter, text: str, times: int = 20) -> float:
+    before = process_time()
+    for _ in range(times):
+        router.invoke(text)
+    return 1e3 * (process_time() - before) / times
+
+
+IMPORTS = """
+import sys
+from time import perf_counter
+start = perf_counter()
+import langchain.agents
+between = perf_counter()
+import langchain_tiered
+end = perf_counter()
+early = {"langchain_openai", "openai", "genai_prices"} & sys.modules.keys()
+assert not early, early
+print(between - start, end - between)
+"""
+
+
+def importing(effort: Effort) -> list[Row]:
+    """Measure the import in fresh processes that have imported `langchain.agents` already."""
+    seconds = []
+    for number in range(effort.imports + 1):
+        said = subprocess.run([sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True)  # noqa: S603  (the script above)
+        if number:  # the first one may compile
+            seconds.append([float(word) for word in said.stdout.split()])
+    theirs, ours = zip(*seconds, strict=True)
+    return [
+        Row("`import langchain.agents`", f"{median(theirs):.2f} s"),
+        _row("`import langchain_tiered` after it; no provider, no prices", ours, 0.1, unit=" s"),
+    ]
+
+
+def _ratio(measure: str, ours: Sequence[float], theirs: Sequence[float], goal: float, *, least: bool = False) -> Row:
+    return _row(measure, [mine / yours for mine, yours in zip(ours, theirs, strict=True)], goal, least=least)
+
+
+def _row(measure: str, values: Sequence[float], goal: float, *, unit: str = "", least: bool = False) -> Row:
+    """Return a line with the median, and with the middle half of the values for the doubt that remains."""
+    low, middle, high = quantiles(values, n=4)
+    met = middle >= goal if least else middle <= goal
+    bound = f"{'≥' if least else '≤'} {goal:g}{unit}"
+    return Row(measure, f"{middle:.3f}{unit} ({low:.3f} to {high:.3f})", bound, "yes" if met else "NO")
+
+
+async def measured(url: str, effort: Effort) -> list[Row]:
+    """Measure everything that needs the server, on one event loop, whose connections stay open."""
+    models = {
+        tier: ChatOpenAI(model=name, base_url=url, api_key="none", max_retries=0) for tier, name in MODELS.items()
+    }
+    requests = agents(models)
+    await proven(requests)
+    return [*await one_by_one(requests, effort), *await concurrent(requests, effort), *routing(models, effort)]
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table, with `rich` where it is installed."""
+    try:
+        from rich.console import Console  # noqa: PLC0415  (an optional part)
+        from rich.table import Table  # noqa: PLC0415  (the same)
+    except ImportError:
+        print(markdown(rows))
+        return
+    table = Table(*(name.capitalize() for name in Row._fields))
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the table as Markdown, under a line that says what it was measured with."""
+    packages = ("langchain", "langchain-core", "langchain-openai", "langgraph")
+    told = ", ".join(f"{package} {version(package)}" for package in packages)
+    head = f"Python {platform.python_version()}, {os.cpu_count()} CPUs; {told}."
+    lines = [Row._fields, *(("---",) * 4,), *rows]
+    return "\n".join(["# Overhead", "", head, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+
+
+def main() -> None:
+    """Measure, show, and write down."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="twenty seconds, rougher, writes nothing")
+    effort = QUICK if parser.parse_args().quick else Effort()
+    os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "NO_PROXY": "127.0.0.1"}
+    with server() as url:
+        rows = asyncio.run(measured(url, effort))
+    rows += importing(effort)
+    show(rows)
+    if effort is not QUICK:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(markdown(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

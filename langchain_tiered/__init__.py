@@ -1,0 +1,25 @@
+"""Answer each request with the cheapest model tier that can do it, and prove what that saved."""
+
+from langchain_tiered.accounting.ledger import Ledger
+from langchain_tiered.accounting.recorder import collect_ledger
+from langchain_tiered.agent import create_tiered_agent
+from langchain_tiered.models import default_tiers
+from langchain_tiered.nodes import route_by_tier
+from langchain_tiered.routing.policy import Policy
+from langchain_tiered.routing.router import TierRouter
+from langchain_tiered.state import TieredState
+from langchain_tiered.types import LedgerEntry, Route, Tier
+
+__all__ = [
+    "Ledger",
+    "LedgerEntry",
+    "Policy",
+    "Route",
+    "Tier",
+    "TierRouter",
+    "TieredState",
+    "collect_ledger",
+    "create_tiered_agent",
+    "default_tiers",
+    "route_by_tier",
+]

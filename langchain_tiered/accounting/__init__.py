@@ -1,0 +1,26 @@
+"""What it cost: the recorder that books each model call, the ledger that sums them, and the price of tokens."""
+
+from langchain_tiered.accounting.ledger import Ledger, book
+from langchain_tiered.accounting.rates import Tokens, price_usd, tokens_of
+from langchain_tiered.accounting.recorder import (
+    Recorder,
+    call_metadata,
+    collect_ledger,
+    rebook,
+    recorder_in,
+    recording,
+)
+
+__all__ = [
+    "Ledger",
+    "Recorder",
+    "Tokens",
+    "book",
+    "call_metadata",
+    "collect_ledger",
+    "price_usd",
+    "rebook",
+    "recorder_in",
+    "recording",
+    "tokens_of",
+]

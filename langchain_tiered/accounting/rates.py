@@ -1,0 +1,212 @@
+"""What tokens cost: usage in every form in which LangChain tells it, and its price in USD, `None` where it is unknown.
+
+Published prices come from `genai-prices` (bundled data, no network), which is imported when the first call is priced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from langchain_tiered.types import Rates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from genai_prices.data_snapshot import DataSnapshot
+    from genai_prices.types import ModelInfo, Provider
+
+PROVIDERS = {"anthropic_bedrock": "aws", "azure_ai": "azure", "azure_openai": "azure"}
+"""LangChain's names of providers that `genai-prices` would take for another one; all others it knows by itself."""
+
+STANDARD_TIERS = frozenset({None, "auto", "default"})
+"""Service tiers at which the standard price holds."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What one call used. A part is counted in its whole as well; `None` is what was not reported."""
+
+    input_tokens: int | None = None
+    """All input tokens, cached ones included."""
+
+    output_tokens: int | None = None
+    """All output tokens, reasoning included."""
+
+    cached_tokens: int | None = None
+    """The part of the input read from the provider's prompt cache."""
+
+    reasoning_tokens: int | None = None
+    """The part of the output spent on reasoning."""
+
+    written_tokens: int | None = None
+    """The part of the input written to the provider's prompt cache, for which some charge more."""
+
+    written_1h_tokens: int | None = None
+    """The part of `written_tokens` kept for an hour, for which Anthropic charges more still."""
+
+    input_audio_tokens: int | None = None
+    """The part of the input that is audio."""
+
+    output_audio_tokens: int | None = None
+    """The part of the output that is audio."""
+
+
+def tokens_of(usage: Mapping[str, Any] | None) -> Tokens:
+    """Read the tokens off a message's `usage_metadata`, or off the `token_usage` of a provider of OpenAI's kind.
+
+    With flex or priority processing LangChain renames the details (`flex_reasoning`, `priority_cache_read`): they are
+    read under either name. Every call has input, so a usage of zeros is one that nobody filled in: unknown.
+    """
+    usage = usage or {}
+    read = _details(usage, "input_token_details", "prompt_tokens_details", "input_tokens_details")
+    made = _details(usage, "output_token_details", "completion_tokens_details", "output_tokens_details")
+    input_tokens = _count(usage, "input_tokens", "prompt_tokens")
+    output_tokens = _count(usage, "output_tokens", "completion_tokens")
+    if not input_tokens and not output_tokens:
+        return Tokens()
+    hour = _count(read, "ephemeral_1h_input_tokens")
+    # Anthropic's integration tells either the sum or the parts, and leaves the sum at zero when it tells the parts.
+    parts = (hour or 0) + (_count(read, "ephemeral_5m_input_tokens") or 0)
+    return Tokens(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_tokens=_count(read, "cache_read", "cached_tokens"),
+        reasoning_tokens=_count(made, "reasoning", "reasoning_tokens"),
+        written_tokens=parts or _count(read, "cache_creation", "cache_write_tokens"),
+        written_1h_tokens=hour,
+        input_audio_tokens=_count(read, "audio", "audio_tokens"),
+        output_audio_tokens=_count(made, "audio", "audio_tokens"),
+    )
+
+
+def price_usd(
+    model: str | None,
+    tokens: Tokens,
+    *,
+    provider: str | None = None,
+    rates: Rates | str | None = None,
+    factor: float = 1.0,
+    service_tier: str | None = None,
+) -> float | None:
+    """Return the price of a call in USD, or `None` when it cannot be known: never `0` for an unknown price.
+
+    ```python
+    price_usd("openai:gpt-5.4-mini", Tokens(input_tokens=1_000_000, output_tokens=0))  # 0.75
+    ```
+
+    What a provider charges for its own tools, such as a web search, is no part of it.
+
+    Args:
+        model: The model as the provider names it, or `provider:model`; dated names are known.
+        tokens: What the call used. Without input and output there is no price.
+        provider: Who served the call. One that is unknown is ignored, and the model is looked for by its name alone.
+        rates: Prices to use instead, or a `provider:model` whose published prices hold instead.
+        factor: Multiplies the price: `1.1` for regional processing, `0.5` for batch or flex.
+        service_tier: What the response says of its processing. Its own published price holds, where there is one,
+            as long as `factor` is `1.0`: a factor is what the user says of the same thing.
+    """
+    if tokens.input_tokens is None or tokens.output_tokens is None:
+        return None
+    if isinstance(rates, Rates):
+        price = _override_usd(tokens.input_tokens, tokens.output_tokens, tokens.cached_tokens or 0, rates)
+    else:
+        name, seller = (model, provider) if rates is None else (rates, None)
+        price = _published_usd(name, seller, tokens, service_tier if factor == 1.0 else None)
+    return None if price is None else price * factor
+
+
+def _override_usd(input_tokens: int, output_tokens: int, cached_tokens: int, rates: Rates) -> float | None:
+    if cached_tokens > input_tokens:
+        return None  # what is reported contradicts itself
+    cached_usd = rates.input_usd if rates.cached_input_usd is None else rates.cached_input_usd
+    fresh_tokens = input_tokens - cached_tokens
+    return (fresh_tokens * rates.input_usd + cached_tokens * cached_usd + output_tokens * rates.output_usd) / 1_000_000
+
+
+def _published_usd(model: str | None, provider: str | None, tokens: Tokens, service_tier: str | None) -> float | None:
+    _import_prices()
+    from genai_prices import Usage  # noqa: PLC0415  (0.2 s, and pydantic: paid when the first call is priced)
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415  (the same)
+
+    if not model or (found := _found(get_snapshot(), model, provider)) is None:
+        return None
+    usage = Usage(
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+        cache_read_tokens=tokens.cached_tokens,
+        cache_write_tokens=tokens.written_tokens,
+        cache_write_1h_tokens=tokens.written_1h_tokens,
+        input_audio_tokens=tokens.input_audio_tokens,
+        output_audio_tokens=tokens.output_audio_tokens,
+    )
+    seller, info = found
+    context = None if service_tier in STANDARD_TIERS else {"service_tier": str(service_tier)}
+    try:
+        price = info.calc_price(usage, seller, price_context=context)
+    except ValueError:
+        return None  # what is reported contradicts itself, such as more cached input than input
+    # A model without a price for tokens is sold by the hour or the character, or is listed without any price.
+    return None if price.model_price.input_mtok is None else float(price.total_price)
+
+
+@cache
+def _import_prices() -> None:
+    """Import the published prices in a thread: that reads files, and LangGraph's server forbids it on the event loop.
+
+    The loop waits for it all the same, once, as for any import.
+    """
+    done: SimpleQueue[None] = SimpleQueue()
+
+    def load() -> None:
+        try:
+            from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415  (this is the moment for it)
+
+            get_snapshot()
+        finally:
+            done.put(None)
+
+    Thread(target=load, daemon=True).start()
+    done.get()
+
+
+def _found(snapshot: DataSnapshot, model: str, provider: str | None) -> tuple[Provider, ModelInfo] | None:
+    """Find a model in the published prices, which remember what they have found (0.2 µs)."""
+    if provider is not None and _is_known(snapshot, provider):
+        places = [(model, _seller(provider))]
+    else:
+        before, _, after = model.partition(":")
+        named = [(after, _seller(before))] if after and _is_known(snapshot, before) else []
+        places = [*named, (model, _seller(provider)), (model, None)]
+    for name, seller in places:
+        try:
+            return snapshot.find_provider_model(name, None, seller, None)
+        except LookupError:
+            continue
+    return None
+
+
+def _seller(provider: str | None) -> str | None:
+    return None if provider is None else PROVIDERS.get(provider, provider)
+
+
+def _is_known(snapshot: DataSnapshot, provider: str) -> bool:
+    try:
+        snapshot.find_provider(None, _seller(provider), None)
+    except LookupError:
+        return False
+    return True
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the parts of a usage under the names that they have with standard processing."""
+    parts: Mapping[str, Any] = next((usage[name] for name in names if usage.get(name)), {})
+    return {name.removeprefix("flex_").removeprefix("priority_"): count for name, count in parts.items()}
+
+
+def _count(counts: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first number of tokens found under one of `names`."""
+    return next((counts[name] for name in names if isinstance(counts.get(name), int)), None)

@@ -1,0 +1,370 @@
+"""The callback handler that books each model call, and `collect_ledger`, which books every call of a block.
+
+All that a recorder knows of a call it reads off the call's own metadata and response, so that two recorders book the
+same entry under the same id.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.tracers.context import register_configure_hook
+
+from langchain_tiered.accounting.ledger import Ledger
+from langchain_tiered.accounting.rates import Tokens, price_usd, tokens_of
+from langchain_tiered.cascade.failures import failure_of
+from langchain_tiered.types import LedgerEntry, Rates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from uuid import UUID
+
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_tiered.types import Outcome, Role, Tier
+
+HELD = "nostream"
+"""The tag of a model whose tokens LangGraph does not stream: `langgraph.constants.TAG_NOSTREAM`."""
+
+LOOP_NODE = "model"
+"""The node of a `create_agent` loop that calls the agent's own model."""
+
+
+def call_metadata(
+    *, role: Role, tier: Tier | None, run_id: str | None, task_id: str | None = None, loop: bool = False
+) -> dict[str, Any]:
+    """Return what a recorder must be told of the calls under a config, for its `metadata`: JSON-plain and flat.
+
+    Everything but the task is written even where it says nothing, because metadata is inherited: an agent that runs
+    inside another one's tool must not keep the outer tier's rates. It does keep the outer task.
+
+    Args:
+        role: What the calls are for.
+        tier: The tier that the calls are made for, or `None`. Its rates and its factor hold where `role` is `answer` or
+            `classify`: whoever judges or summarizes for a tier may do it with another model.
+        run_id: The invocation that pays.
+        task_id: The planned task that is paid for.
+        loop: Whether the calls come out of a `create_agent` loop, whose tools and hooks may call other models.
+    """
+    rates = None if tier is None else tier.rates
+    told = {
+        "tier": None if tier is None else tier.name,
+        "tiered_role": role,
+        "tiered_run_id": run_id,
+        "tiered_loop": loop,
+        "tiered_price_factor": 1.0 if tier is None else tier.price_factor,
+        "tiered_rates": asdict(rates) if isinstance(rates, Rates) else rates,
+    }
+    return told if task_id is None else {**told, "tiered_task_id": task_id}
+
+
+@dataclass
+class _Call:
+    """A model call that is under way."""
+
+    metadata: Mapping[str, Any]
+    started: float
+    held: bool
+    streamed: bool = False
+    shown: bool = False
+
+    @property
+    def latency_s(self) -> float:
+        return perf_counter() - self.started
+
+
+class Recorder(BaseCallbackHandler):
+    """Books every model call that it sees, one entry each, whoever makes the call and whatever becomes of it.
+
+    A recorder belongs to one run and may be shared by its threads. Put it into a config with `recording`.
+    """
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._calls: dict[UUID, _Call] = {}
+        self._booked: dict[str, LedgerEntry] = {}
+        self._fresh: dict[str, LedgerEntry] = {}
+        self._shown: set[str] = set()
+
+    @property
+    def entries(self) -> list[LedgerEntry]:
+        """All entries so far, in the order in which their calls ended."""
+        with self._lock:
+            return list(self._booked.values())
+
+    @property
+    def answered(self) -> LedgerEntry | None:
+        """The newest entry of role `answer`, or `None`: after a call, what became of it."""
+        return next((entry for entry in reversed(self.entries) if entry["role"] == "answer"), None)
+
+    def shown(self, entry_id: str) -> bool:
+        """Tell whether words of a call were streamed to whoever listens. Those of a `nostream` model never are."""
+        return entry_id in self._shown
+
+    def drain(self) -> list[LedgerEntry]:
+        """Return the entries booked, or booked again, since the last drain."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, {}
+        return list(fresh.values())
+
+    def book(self, entries: Iterable[LedgerEntry]) -> None:
+        """Add entries; one whose id is there already takes the old one's place."""
+        booked = {entry["id"]: entry for entry in entries}
+        with self._lock:
+            self._booked |= booked
+            self._fresh |= booked
+
+    def on_chat_model_start(
+        self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **__: Any
+    ) -> None:
+        """Remember when a call began and what its config says of it."""
+        self._calls[run_id] = _Call(metadata or {}, perf_counter(), held=HELD in (tags or ()))
+
+    def on_llm_start(
+        self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **__: Any
+    ) -> None:
+        """Do the same for a model of plain text."""
+        self.on_chat_model_start(run_id=run_id, tags=tags, metadata=metadata)
+
+    def on_llm_new_token(
+        self, token: Any, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, run_id: UUID, **_: Any
+    ) -> None:
+        """Remember that a call has streamed, and whether it streamed words."""
+        if (call := self._calls.get(run_id)) is not None and not call.shown:
+            call.streamed = True
+            call.shown = not call.held and bool(token if chunk is None else chunk.text)
+
+    def on_stream_event(self, event: Mapping[str, Any], *, run_id: UUID, **_: Any) -> None:
+        """Do the same for a call that streams events instead of chunks."""
+        if (call := self._calls.get(run_id)) is not None and not call.shown:
+            call.streamed = True
+            part: Any = event.get("delta") or event.get("content") or {}
+            call.shown = not call.held and bool(part.get("text"))
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
+        """Book a call that was answered: `tool_turn` if it calls tools, else `accepted` until a check says no.
+
+        An answer out of LangChain's own cache used nothing and costs nothing.
+        """
+        if (call := self._calls.pop(run_id, None)) is not None:
+            message = _message(response)
+            calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
+            replayed = _is_replayed(message)
+            tokens = Tokens(0, 0, 0, 0) if replayed else _tokens(response)
+            entry = _entry(run_id, call, response, tokens, "tool_turn" if calls else "accepted")
+            if replayed:
+                entry["cost_usd"] = 0.0
+            self._end(call, entry)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Book a call that failed, with what it cost.
+
+        - The provider told the usage before it broke off, or on the error: the price of that.
+        - Words had come, or the call was cancelled: unknown. The provider has worked and may charge for it.
+        - The provider refused, with an error status or a code of its own: nothing; none charges for that.
+        - An outage or a timeout: unknown. The request may have arrived, and only the answer got lost.
+        - Anything else, such as a bug: unknown. It may have been raised before the request was sent, and just as well
+          after a paid answer came that the integration could not read.
+        """
+        if (call := self._calls.pop(run_id, None)) is not None:
+            response: LLMResult | None = kwargs.get("response")
+            tokens = _tokens(response)
+            if not tokens.output_tokens:  # some providers tell the input first and the output last
+                tokens = tokens_of(_usage_on(error))
+            entry = _entry(run_id, call, response, tokens, "failed")
+            if tokens == Tokens():
+                entry["cost_usd"] = None if _may_be_charged(error, call) else 0.0
+            self._end(call, entry)
+
+    def _end(self, call: _Call, entry: LedgerEntry) -> None:
+        if call.shown:
+            self._shown.add(entry["id"])
+        self.book([entry])
+
+
+class _Collector(Recorder):
+    """The recorder of a `collect_ledger` block, which hands on to the block around it."""
+
+    def __init__(self, outer: _Collector | None) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def book(self, entries: Iterable[LedgerEntry]) -> None:
+        entries = list(entries)
+        super().book(entries)
+        if self._outer is not None:
+            self._outer.book(entries)
+
+
+class _LiveLedger(Ledger):
+    """A ledger that grows with its recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    @property
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        return tuple(self._recorder.entries)
+
+
+_collector: ContextVar[_Collector | None] = ContextVar("langchain_tiered_collector", default=None)
+register_configure_hook(_collector, inheritable=True)
+
+
+@contextmanager
+def collect_ledger() -> Iterator[Ledger]:
+    """Book every model call of a block, whatever happens in it; the ledger can be read in the block and after it.
+
+    ```python
+    with collect_ledger() as ledger:
+        agent.invoke({"messages": [("user", "Refund order 1042.")]})
+    ledger.total_usd
+    ```
+
+    Calls of any LangChain model are seen, in tasks and in the threads of LangChain and LangGraph too; a thread of your
+    own is seen if it runs in a copy of the context. A block inside another one sees its own calls, the outer one all.
+    """
+    collector = _Collector(_collector.get())
+    token = _collector.set(collector)
+    try:
+        yield _LiveLedger(collector)
+    finally:
+        _collector.reset(token)
+
+
+def rebook(entries: Iterable[LedgerEntry]) -> None:
+    """Book entries again whose outcome has changed, in the `collect_ledger` block around the caller if there is one."""
+    if (collector := _collector.get()) is not None:
+        collector.book(entries)
+
+
+def recorder_in(config: RunnableConfig) -> Recorder | None:
+    """Return the innermost recorder among a config's callbacks, or `None`; that of `collect_ledger` is not meant."""
+    callbacks: Any = config.get("callbacks")
+    handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
+    found = (handler for handler in reversed(handlers) if isinstance(handler, Recorder))
+    return next((handler for handler in found if not isinstance(handler, _Collector)), None)
+
+
+def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str, Any]) -> RunnableConfig:
+    """Return `config` with `recorder` among its callbacks and with `metadata`; all else stays as it is.
+
+    LangChain's own `merge_configs` would mix in the config of the node around the caller, and is eight times as slow.
+    """
+    callbacks: Any = config.get("callbacks")
+    if callbacks is None or isinstance(callbacks, list):
+        callbacks = [*(handler for handler in callbacks or () if handler is not recorder), recorder]
+    else:
+        callbacks = callbacks.copy()
+        callbacks.add_handler(recorder, inherit=True)
+    merged = {**config, "callbacks": callbacks, "metadata": {**(config.get("metadata") or {}), **metadata}}
+    return cast("RunnableConfig", merged)
+
+
+def _entry(run_id: UUID, call: _Call, response: LLMResult | None, tokens: Tokens, outcome: Outcome) -> LedgerEntry:
+    metadata, role, latency_s = call.metadata, _role(call.metadata), call.latency_s
+    ours = "tiered_role" in metadata  # else "tier" is a word of the user's own
+    told = getattr(_message(response), "response_metadata", {})
+    model = _model_name(response, told, metadata)
+    return LedgerEntry(
+        id=str(run_id),
+        run_id=metadata.get("tiered_run_id"),
+        task_id=metadata.get("tiered_task_id"),
+        role=role,
+        tier=metadata.get("tier") if ours else None,
+        model=model,
+        input_tokens=tokens.input_tokens,
+        cached_tokens=tokens.cached_tokens,
+        output_tokens=tokens.output_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        cost_usd=price_usd(
+            model,
+            tokens,
+            provider=metadata.get("ls_provider") or told.get("model_provider"),
+            service_tier=told.get("service_tier"),
+            **_terms(metadata, role),
+        ),
+        latency_s=latency_s,
+        outcome=outcome,
+    )
+
+
+def _role(metadata: Mapping[str, Any]) -> Role:
+    """Tell what a call was for. LangChain's middleware marks the calls that it makes itself by `lc_source`."""
+    if source := metadata.get("lc_source"):
+        return "summarize" if source == "summarization" else "other"
+    role: Role = metadata.get("tiered_role", "other")
+    return "other" if role == "answer" and metadata.get("tiered_loop") and not _is_loops_own(metadata) else role
+
+
+def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether a call in a loop is the loop's own: neither a tool's, nor that of an agent that a tool runs."""
+    if metadata.get("langgraph_node") != LOOP_NODE:
+        return False
+    spaces = str(metadata.get("langgraph_checkpoint_ns") or "").split("|")
+    nodes = [space.partition(":")[0] for space in spaces if not space.isdigit()]  # numbers tell visits apart
+    # `nano|model` is the loop of tier nano; `nano|tools|model` is an agent that one of its tools runs.
+    return metadata.get("tier") not in nodes or nodes[-2:] == [metadata.get("tier"), LOOP_NODE]
+
+
+def _terms(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
+    """Return the tier's own terms. They are not those of the other models that are called on its behalf."""
+    if role not in {"answer", "classify"}:
+        return {}
+    rates = metadata.get("tiered_rates")
+    return {
+        "rates": Rates(**rates) if isinstance(rates, dict) else rates,
+        "factor": metadata.get("tiered_price_factor", 1.0),
+    }
+
+
+def _message(response: LLMResult | None) -> BaseMessage | None:
+    """Return the first message of a response: with several to choose from, each tells the usage of all."""
+    first = next((generation for choices in (response.generations if response else ()) for generation in choices), None)
+    return getattr(first, "message", None)
+
+
+def _tokens(response: LLMResult | None) -> Tokens:
+    message = _message(response)
+    told = getattr(message, "response_metadata", {})
+    output = (response.llm_output if response else None) or {}
+    return tokens_of(getattr(message, "usage_metadata", None) or output.get("token_usage") or told.get("token_usage"))
+
+
+def _model_name(response: LLMResult | None, told: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    output = (response.llm_output if response else None) or {}
+    return (
+        told.get("model_name") or told.get("model") or output.get("model_name") or metadata.get("ls_model_name") or None
+    )
+
+
+def _is_replayed(message: BaseMessage | None) -> bool:
+    """Tell whether an answer came out of LangChain's own cache, which marks it: nothing was used, nothing is paid."""
+    return (getattr(message, "usage_metadata", None) or {}).get("total_cost") == 0
+
+
+def _usage_on(error: BaseException) -> dict[str, Any] | None:
+    """Return the usage that OpenAI's client leaves on an error about a completion that cannot be parsed."""
+    usage: Any = getattr(getattr(error, "completion", None), "usage", None)
+    return None if usage is None else dict(usage.model_dump())
+
+
+def _may_be_charged(error: BaseException, call: _Call) -> bool:
+    if call.streamed or not isinstance(error, Exception):
+        return True
+    if isinstance(getattr(error, "status_code", None), int):
+        return False
+    failure = failure_of(error)
+    return failure is None or failure["kind"] in {"outage", "timeout"}

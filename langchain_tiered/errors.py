@@ -1,0 +1,160 @@
+"""What can go wrong, as one tree. Every error names the value, what was expected, and the mend.
+
+```text
+TieredError
+├── ConfigurationError (ValueError)        known when an agent, router or policy is built
+│   ├── InvalidTierError                   an empty list, an empty or reserved name, a number out of range
+│   ├── UnknownTierError                   a name that no declared tier has
+│   ├── UnknownTaskError                   a task outside the vocabulary
+│   ├── DuplicateNameError                 two tiers or two tools with one name
+│   └── InvalidPolicyError                 a policy setting out of range
+├── InvalidInputError (ValueError)         a request without words, without a human message, with an unknown role
+├── NoTierFitsError (ValueError)           no tier can take the request; says which fact rules out which tier
+├── ModelNotBuiltError (RuntimeError)      a tier's model cannot be made: a missing key, package or provider
+├── NoAnswerAcceptedError (RuntimeError)   every attempt was rejected; has them all, and the ledger
+└── MissingExtraError (ImportError)        an optional part is not installed; has the install line
+```
+
+A provider's own error passes through with its own type. Whatever raises out of an agent has what was paid until then
+as `error.ledger`, and the attempts made as `error.attempts`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_tiered.types import Attempt, Facts, LedgerEntry, TierFacts
+
+__all__ = [
+    "ConfigurationError",
+    "DuplicateNameError",
+    "InvalidInputError",
+    "InvalidPolicyError",
+    "InvalidTierError",
+    "MissingExtraError",
+    "ModelNotBuiltError",
+    "NoAnswerAcceptedError",
+    "NoTierFitsError",
+    "TieredError",
+    "UnknownTaskError",
+    "UnknownTierError",
+]
+
+
+class TieredError(Exception):
+    """Root of all errors of this library."""
+
+    ledger: Sequence[LedgerEntry] = ()
+    """What had been paid in the run when the error was raised."""
+
+    attempts: Sequence[Attempt] = ()
+    """What had been tried in the turn when the error was raised."""
+
+
+class ConfigurationError(TieredError, ValueError):
+    """Something that can be known to be wrong before any request."""
+
+
+class InvalidTierError(ConfigurationError):
+    """A tier, or the list of tiers, cannot be used."""
+
+
+class InvalidPolicyError(ConfigurationError):
+    """A setting of the policy is out of range."""
+
+
+class UnknownTierError(ConfigurationError):
+    """A name was used that no declared tier has."""
+
+    def __init__(self, name: object, known: Sequence[str], where: str = "") -> None:
+        self.name = name
+        """The name that was used."""
+        self.known = tuple(known)
+        """The declared names, cheapest first."""
+        at = f" in {where}" if where else ""
+        super().__init__(f"Unknown tier {name!r}{at}. Declared tiers, cheapest first: {', '.join(known)}.")
+
+
+class UnknownTaskError(ConfigurationError):
+    """A task was used that the vocabulary does not have."""
+
+    def __init__(self, task: object, known: Sequence[str], where: str) -> None:
+        self.task = task
+        """The task that was used."""
+        self.known = tuple(known)
+        """The vocabulary."""
+        super().__init__(f"Unknown task {task!r} in {where}. Tasks: {', '.join(known)}.")
+
+
+class DuplicateNameError(ConfigurationError):
+    """Two things that are told apart by name share one."""
+
+    def __init__(self, what: str, name: str, names: Sequence[str]) -> None:
+        self.name = name
+        """The shared name."""
+        self.names = tuple(names)
+        """All names, in order."""
+        super().__init__(
+            f"Two {what}s are called {name!r} (of {', '.join(names)}). Rename one: they are told apart by name."
+        )
+
+
+class InvalidInputError(TieredError, ValueError):
+    """A request cannot be read; nothing has been paid for it."""
+
+
+class NoTierFitsError(TieredError, ValueError):
+    """No tier can take the request."""
+
+    def __init__(self, facts: Facts, tiers: Sequence[TierFacts], note: str = "") -> None:
+        self.facts = facts
+        """What the request needs."""
+        self.misfits = {tier.name: tier.misfits(facts) for tier in tiers}
+        """The facts that rule out each tier, by its name."""
+        why = "; ".join(
+            f"{name}: {', '.join(found) or 'fits, but is ruled out'}" for name, found in self.misfits.items()
+        )
+        mend = "Shorten the request, or add a tier whose model can take it."
+        super().__init__(f"No tier can take this request{note}. {why}. {mend}")
+
+
+class ModelNotBuiltError(TieredError, RuntimeError):
+    """A tier's model could not be made."""
+
+    def __init__(self, tier: str, model: object, why: str, mend: str) -> None:
+        self.tier = tier
+        """The tier, or the part, that needs the model."""
+        self.model = model
+        """The model that was asked for."""
+        super().__init__(f"{tier} needs the model {model!r}, which could not be built: {why} {mend}")
+
+
+class NoAnswerAcceptedError(TieredError, RuntimeError):
+    """Every attempt at the turn was rejected, so there is no answer to give."""
+
+    def __init__(self, attempts: Sequence[Attempt], why: str) -> None:
+        self.attempts = tuple(attempts)
+        """What was tried, in order, each with its verdict or failure."""
+        super().__init__(f"No answer was accepted after {_tried(attempts)}. {why}")
+
+
+class MissingExtraError(TieredError, ImportError):
+    """An optional part of the library is not installed."""
+
+    def __init__(self, extra: str, what: str) -> None:
+        self.extra = extra
+        """The name of the extra."""
+        super().__init__(f"{what} needs an optional part: pip install 'langchain-tiered[{extra}]'")
+
+
+def _tried(attempts: Sequence[Attempt]) -> str:
+    """Tell the attempts in a line: `2 attempts (nano: cut off; mini: refused)`."""
+    told = []
+    for attempt in attempts:
+        failure, verdict = attempt["failure"], attempt["verdict"]
+        why = failure["message"] if failure else verdict["reason"] if verdict else attempt["hand_up"] or "no verdict"
+        told.append(f"{attempt['tier']}: {why}")
+    return f"{len(told)} attempt{'s' * (len(told) != 1)} ({'; '.join(told)})"

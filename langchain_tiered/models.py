@@ -1,0 +1,204 @@
+"""The models of the tiers: asked of the run's context first, else built once, at first use.
+
+Importing, compiling and drawing an agent need no key, because a `provider:model` string becomes a model only when a
+request is about to need it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import BaseChatModel
+
+from langchain_tiered.errors import ModelNotBuiltError
+from langchain_tiered.types import Tier, TierFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.callbacks import CallbackManagerForLLMRun
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatResult
+
+    ModelLike = BaseChatModel | str
+
+
+RELIABLE_TOKENS = 128_000
+"""Input that the two small tiers keep in mind: MRCR v2 at 128K-256K tokens gives mini 33.6, gpt-5.4 79.3."""
+
+CRITERIA = {
+    "nano": (
+        "Simple, bounded work with little to get wrong: classification, triage, labels, extraction into a schema, "
+        "ranking, filtering, one well-defined question, reading receipts and scans."
+    ),
+    "mini": (
+        "Everyday work of several steps: writing and fixing code, terminals, calling several tools, web and file "
+        "search, screenshots and computer use, drafting and rewriting text."
+    ),
+    "flagship": (
+        "Open-ended reasoning where depth decides: proofs, planning, trade-offs, diagnosis, law, medicine, finance, "
+        "concurrency, final judgement and review, long documents."
+    ),
+}
+"""What each default tier is for, as the classifier reads it; from the launch guidance for GPT-5.4 mini and nano."""
+
+
+def default_tiers() -> tuple[Tier, ...]:
+    """Return the three GPT-5.4 tiers, cheapest first. Their models are built, and a key needed, at first use.
+
+    ```python
+    nano, mini, flagship = default_tiers()
+    ```
+
+    Source: OpenAI's launch material for GPT-5.4 mini and nano, 17 March 2026. Windows and modalities are read off the
+    models' own profiles, prices come from `genai-prices`.
+    """
+    return (
+        Tier("nano", "openai:gpt-5.4-nano", criteria=CRITERIA["nano"], max_input_tokens=RELIABLE_TOKENS),
+        Tier("mini", "openai:gpt-5.4-mini", criteria=CRITERIA["mini"], max_input_tokens=RELIABLE_TOKENS),
+        Tier("flagship", "openai:gpt-5.4", criteria=CRITERIA["flagship"], max_input_tokens=1_050_000),
+    )
+
+
+def setting(context: object, name: str) -> Any:
+    """Read `name` off a run's context, which may be a dataclass, a mapping or `None`; `None` where it is not set."""
+    if context is None:
+        return None
+    return context.get(name) if isinstance(context, dict) else getattr(context, name, None)
+
+
+def field_of(tier_name: str, what: str) -> str:
+    """Name the context field of a tier's `model` or `prompt`: `nano_model`, or `gpt_mini_model` for `gpt-mini`."""
+    plain = "".join(character if character.isalnum() else "_" for character in tier_name)
+    return f"{plain}_{what}"
+
+
+class Placeholder(BaseChatModel):
+    """Stands where `create_agent` wants a model at build time; the tier's own replaces it before it is called."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "langchain-tiered-placeholder"
+
+    def bind_tools(self, *_: Any, **__: Any) -> Any:
+        """Return itself: whoever draws or inspects the agent needs no more."""
+        return self
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        del messages, stop, run_manager, kwargs
+        raise NotImplementedError("The tier's model was not put in the placeholder's place.")
+
+
+class Models:
+    """Builds the models that tiers name, each once, and keeps them for the life of one agent or router."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, BaseChatModel] = {}
+        self._unknown: set[str] = set()
+        self._lock = Lock()
+
+    def of(self, tier: Tier, context: object = None, fallback: int = 0) -> BaseChatModel:
+        """Return the model that `tier` calls in a run with `context`.
+
+        Args:
+            tier: The tier.
+            context: The run's context, whose `<tier>_model` comes first.
+            fallback: `0` for the tier's own model, `n` for its n-th fallback.
+
+        Raises:
+            ModelNotBuiltError: If a key, a package or the provider is missing.
+        """
+        wanted = self._wanted(tier, context, fallback)
+        return wanted if isinstance(wanted, BaseChatModel) else self.build(wanted, f"Tier {tier.name!r}")
+
+    async def aof(self, tier: Tier, context: object = None, fallback: int = 0) -> BaseChatModel:
+        """Do what `of` does without blocking the event loop: building a model imports its provider."""
+        wanted = self._wanted(tier, context, fallback)
+        if isinstance(wanted, BaseChatModel):
+            return wanted
+        if (built := self._built.get(wanted)) is not None:
+            return built
+        return await asyncio.to_thread(self.build, wanted, f"Tier {tier.name!r}")
+
+    def build(self, spec: str, who: str) -> BaseChatModel:
+        """Return the chat model for a `provider:model` string; `who` needs it, for the error.
+
+        Raises:
+            ModelNotBuiltError: If a key, a package or the provider is missing.
+        """
+        if (built := self._built.get(spec)) is not None:
+            return built
+        with self._lock:
+            if spec not in self._built:
+                self._built[spec] = _initialised(spec, who)
+            return self._built[spec]
+
+    def facts(self, tiers: Sequence[Tier], context: object = None) -> tuple[TierFacts, ...]:
+        """Return what is known of the tiers in a run with `context`; a model that cannot be built yet is unknown."""
+        return tuple(self._facts(tier, context) for tier in tiers)
+
+    async def afacts(self, tiers: Sequence[Tier], context: object = None) -> tuple[TierFacts, ...]:
+        """Do what `facts` does without blocking the event loop."""
+        specs = [self._wanted(tier, context, 0) for tier in tiers]
+        if all(isinstance(spec, BaseChatModel) or spec in self._built or spec in self._unknown for spec in specs):
+            return self.facts(tiers, context)
+        return await asyncio.to_thread(self.facts, tiers, context)
+
+    def _wanted(self, tier: Tier, context: object, fallback: int) -> ModelLike:
+        if fallback:
+            return tier.fallbacks[fallback - 1]
+        return setting(context, field_of(tier.name, "model")) or tier.model
+
+    def _facts(self, tier: Tier, context: object) -> TierFacts:
+        profile = self._profile(tier, context)
+        window = profile.get("max_input_tokens")
+        limits = [limit for limit in (window, tier.max_input_tokens) if limit is not None]
+        return TierFacts(
+            tier.name,
+            max_input_tokens=min(limits, default=None),
+            images=profile.get("image_inputs"),
+            audio=profile.get("audio_inputs"),
+            files=profile.get("pdf_inputs"),
+            tools=profile.get("tool_calling"),
+            fallbacks=len(tier.fallbacks),
+        )
+
+    def _profile(self, tier: Tier, context: object) -> Mapping[str, Any]:
+        """Return what a model can take; nothing for one that cannot be built: the call itself will say what is missing."""
+        wanted = self._wanted(tier, context, 0)
+        if not isinstance(wanted, BaseChatModel) and wanted in self._unknown and wanted not in self._built:
+            return {}  # asked once, since asking imports the provider; a call tries again, and a key may have come
+        try:
+            return self.of(tier, context).profile or {}
+        except ModelNotBuiltError:
+            self._unknown.add(str(wanted))
+            return {}
+
+
+def _initialised(spec: str, who: str) -> BaseChatModel:
+    """Build the model of a `provider:model` string, importing its provider."""
+    from langchain.chat_models import init_chat_model  # noqa: PLC0415  (half a second that a router of rules never needs)
+
+    try:
+        return init_chat_model(spec)
+    except ImportError as error:
+        raise ModelNotBuiltError(who, spec, f"{error}.", "Install the provider's package.") from error
+    except ValueError as error:
+        why = str(error).partition("\n")[0]
+        raise ModelNotBuiltError(
+            who, spec, why, "Write it as 'provider:model', such as 'openai:gpt-5.4-nano'."
+        ) from error
+    except Exception as error:
+        if type(error).__module__.startswith("langchain"):
+            raise
+        provider = spec.partition(":")[0].upper()
+        mend = f"Set {provider}_API_KEY, or pass tiers whose models you have: offline_tiers() needs no key."
+        raise ModelNotBuiltError(who, spec, str(error), mend) from error

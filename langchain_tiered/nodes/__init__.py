@@ -1,0 +1,89 @@
+"""The nodes that the agents are made of, for graphs of one's own: `classify`, `answer`, `check`, and `route_by_tier`.
+
+```python
+builder = StateGraph(TieredState)
+builder.add_node("classify", nodes.classify(router))
+builder.add_conditional_edges("classify", route_by_tier, [tier.name for tier in tiers])
+for tier in tiers:
+    builder.add_node(tier.name, nodes.answer(tier, tiers=tiers))
+    builder.add_edge(tier.name, "check")
+builder.add_node("check", nodes.check(tiers), destinations=(*(tier.name for tier in tiers), END))
+builder.add_edge(START, "classify")
+```
+
+A node decides nothing: it asks the router for the route and the engine for the step, and carries the answer out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003  (LangGraph reads the hints of `route_by_tier` at run time)
+from typing import TYPE_CHECKING, Any
+
+from langgraph.graph import END
+
+from langchain_tiered.cascade.checks import Checks
+from langchain_tiered.nodes.answering import AnswerNode
+from langchain_tiered.nodes.checking import CheckNode
+from langchain_tiered.nodes.classifying import ClassifyNode
+from langchain_tiered.nodes.ladder import Ladder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_tiered.cascade.checks import ChecksLike
+    from langchain_tiered.routing.policy import Policy
+    from langchain_tiered.routing.router import TierRouter
+    from langchain_tiered.types import Tier
+
+__all__ = ["answer", "check", "classify", "route_by_tier"]
+
+
+def route_by_tier(state: Mapping[str, Any]) -> str:
+    """Return the name of the node that the route leads to, for `add_conditional_edges`."""
+    tier: str = state["route"]["tier"]
+    return tier
+
+
+def classify(router: TierRouter) -> ClassifyNode:
+    """Make the node that writes the `route` of the turn that `messages` ends with.
+
+    Raises:
+        InvalidInputError: In the run, if there is no human message with something to route.
+        NoTierFitsError: In the run, if no tier can take the request.
+    """
+    return ClassifyNode(router)
+
+
+def answer(
+    tier: Tier, *, tiers: Sequence[Tier] = (), checks: ChecksLike = None, system_prompt: str | None = None
+) -> AnswerNode:
+    """Make the node that lets a tier's model answer once, into `attempts`.
+
+    A provider's error becomes a failed attempt, which `check` answers by the engine's step; a caller's mistake, such
+    as a bad key, is raised at once.
+
+    Args:
+        tier: The tier.
+        tiers: All tiers of the graph, so that the node knows whether a rejected answer could still be replaced: only
+            then are tokens held back, and only for checks that must read the whole answer.
+        checks: What the `check` node behind it asks.
+        system_prompt: What stands before the messages; the context's `<tier>_prompt` comes first.
+    """
+    return AnswerNode(tier, Ladder(tiers or (tier,), checks=Checks(checks)), system_prompt=system_prompt)
+
+
+def check(
+    tiers: Sequence[Tier], checks: ChecksLike = None, *, policy: Policy | None = None, on_accepted: str = END
+) -> CheckNode:
+    """Make the node that judges the last attempt, and moves it to `messages` or goes to the tier of the next step.
+
+    Args:
+        tiers: All tiers of the graph, cheapest first.
+        checks: What is asked of an answer; `None` for the built-in checks.
+        policy: What bounds the steps.
+        on_accepted: The node that follows an accepted answer.
+
+    Raises:
+        NoAnswerAcceptedError: In the run, if every attempt was rejected.
+    """
+    return CheckNode(Ladder(tiers, policy=policy, checks=Checks(checks)), on_accepted=on_accepted)

@@ -1,0 +1,146 @@
+"""The node of a tier that answers with one model call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables.config import ensure_config
+
+from langchain_tiered.accounting.recorder import Recorder, call_metadata, recording
+from langchain_tiered.nodes.ladder import (
+    Ladder,
+    Node,
+    State,
+    accounted,
+    answered,
+    attempt_of,
+    dicts_of,
+    failed_attempt,
+    hand_up_reason,
+    run_context,
+    turn_of,
+    unstreamed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+    from langchain_core.runnables import Runnable, RunnableConfig
+
+    from langchain_tiered.types import Tier
+
+HAND_UP = {
+    "type": "function",
+    "function": {
+        "name": "hand_up",
+        "description": "Hand the request up to a more capable assistant that has the tools.",
+        "parameters": {
+            "type": "object",
+            "properties": {"reason": {"type": "string", "description": "What is missing here, in one sentence."}},
+            "required": ["reason"],
+        },
+    },
+}
+"""The tool of a tier that lacks the agent's tools: a cheap model may ask for more."""
+
+
+class AnswerNode(Node):
+    """Calls the tier's model once and writes its answer to `attempts`, never to `messages`."""
+
+    def __init__(
+        self,
+        tier: Tier,
+        ladder: Ladder,
+        *,
+        system_prompt: str | SystemMessage | None = None,
+        lacks: Sequence[str] = (),
+    ) -> None:
+        """Take the tier, and what surrounds it.
+
+        Args:
+            tier: Whose model answers.
+            ladder: The tiers of the graph.
+            system_prompt: What stands before the messages.
+            lacks: Names of tools that tiers above have; if there are any, the model is given `hand_up`.
+        """
+        super().__init__(tier.name)
+        self.tier, self.ladder, self.prompt, self.lacks = tier, ladder, system_prompt, tuple(lacks)
+        self._bound: tuple[tuple[int, bool, bool], BaseChatModel, Runnable[Any, Any]] | None = None
+
+    def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
+        """Make an attempt; a provider's error becomes a failed one where another attempt may help."""
+        recorder, context, run_id = Recorder(), run_context(), _run_id(input)
+        with accounted(input, run_id, recorder):
+            model = self.ladder.models.of(self.tier, context, _fallback(input))
+            call = self._bind(input, model, is_async=False)
+            try:
+                answer = call.invoke(self._messages(input, context), self._config(config, recorder, run_id))
+            except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
+                return self._failed(input, error, recorder)
+        return self._answered(input, answer, recorder)
+
+    async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
+        """Do what `invoke` does."""
+        recorder, context, run_id = Recorder(), run_context(), _run_id(input)
+        with accounted(input, run_id, recorder):
+            model = await self.ladder.models.aof(self.tier, context, _fallback(input))
+            call = self._bind(input, model, is_async=True)
+            try:
+                answer = await call.ainvoke(self._messages(input, context), self._config(config, recorder, run_id))
+            except Exception as error:  # noqa: BLE001  (as in `invoke`)
+                return self._failed(input, error, recorder)
+        return self._answered(input, answer, recorder)
+
+    def _bind(self, state: State, model: BaseChatModel, *, is_async: bool) -> Runnable[Any, Any]:
+        """Return the model as this call needs it; the last one is kept, since binding converts tools anew."""
+        held = self.ladder.holds(state, self.tier, model, is_async=is_async)
+        offered = bool(self._lacking(state))
+        key, kept = (id(model), held, offered), self._bound
+        if kept is not None and kept[0] == key:
+            return kept[2]
+        call: Runnable[Any, Any] = unstreamed(model) if held else model
+        if offered:
+            call = call.bind_tools([HAND_UP])  # type: ignore[attr-defined]
+        self._bound = (key, model, call)  # the model is kept too, so that its id stays its own
+        return call
+
+    def _lacking(self, state: State) -> tuple[str, ...]:
+        return () if state["route"]["decided_by"] == "pin" else self.lacks  # a pinned route cannot be handed up
+
+    def _messages(self, state: State, context: object) -> list[BaseMessage]:
+        system = self.ladder.system_message(self.tier, context, self.prompt, self._lacking(state))
+        return [system, *state["messages"]] if system else state["messages"]
+
+    def _config(self, config: RunnableConfig | None, recorder: Recorder, run_id: str) -> RunnableConfig:
+        return recording(ensure_config(config), recorder, call_metadata(role="answer", tier=self.tier, run_id=run_id))
+
+    def _answered(self, state: State, answer: AIMessage, recorder: Recorder) -> State:
+        attempt = attempt_of(
+            self.tier.name,
+            fallback=_fallback(state),
+            messages=dicts_of([*turn_of(state["messages"]), answer]),
+            hand_up=hand_up_reason(answer),
+            **answered(recorder),
+        )
+        return {"attempts": [attempt], "ledger": recorder.drain()}
+
+    def _failed(self, state: State, error: Exception, recorder: Recorder) -> State:
+        attempt = failed_attempt(
+            self.tier.name,
+            error,
+            fallback=_fallback(state),
+            messages=dicts_of(turn_of(state["messages"])),
+        )
+        return {"attempts": [attempt], "ledger": recorder.drain(), "error": error}
+
+
+def _run_id(state: State) -> str:
+    run_id: str = state["run"]["id"]
+    return run_id
+
+
+def _fallback(state: State) -> int:
+    fallback: int = state["run"]["fallback"]
+    return fallback

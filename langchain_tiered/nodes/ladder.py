@@ -1,0 +1,206 @@
+"""What the nodes of one graph share: the tiers, what is asked of their answers, and how attempts are written down."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage, message_to_dict
+from langchain_core.runnables import Runnable
+from langgraph.errors import GraphBubbleUp
+from langgraph.runtime import get_runtime
+
+from langchain_tiered.cascade.checks import Checks
+from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
+from langchain_tiered.cascade.steps import Limits, Step, next_step
+from langchain_tiered.models import Models, field_of, setting
+from langchain_tiered.routing.policy import Policy
+from langchain_tiered.types import Attempt, Route, Tier, TierFacts, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tiered.accounting.recorder import Recorder
+    from langchain_tiered.types import LedgerEntry
+
+State = dict[str, Any]
+
+NOT_YET = Verdict(accepted=False, check="none", reason="Not answered yet.", score=None)
+"""Stands for the answer that a tier is about to give, when the engine is asked what a rejection would lead to."""
+
+
+class Node(Runnable[Any, Any]):
+    """A node with a sync and an async form.
+
+    A plain `Runnable` with two methods costs next to nothing in a graph; `RunnableLambda` brings a callback layer.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Ladder:
+    """The tiers of one graph, with what bounds and judges their answers. Knows nothing of any request."""
+
+    def __init__(
+        self,
+        tiers: Sequence[Tier],
+        *,
+        policy: Policy | None = None,
+        checks: Checks | None = None,
+        models: Models | None = None,
+    ) -> None:
+        self.tiers = tuple(tiers)
+        self.policy = policy or Policy()
+        self.checks = checks or Checks()
+        self.models = models or Models()
+
+    @cached_property
+    def facts(self) -> tuple[TierFacts, ...]:
+        """What the engine needs to know of the tiers; no model is built for it."""
+        return tuple(
+            TierFacts(tier.name, max_input_tokens=tier.max_input_tokens, fallbacks=len(tier.fallbacks))
+            for tier in self.tiers
+        )
+
+    def step(self, state: Mapping[str, Any], attempts: Sequence[Attempt]) -> Step:
+        """Ask the engine what follows the last of `attempts`."""
+        route: Route = state["route"]
+        limits = Limits(
+            max_escalations=self.policy.max_escalations,
+            max_wait_s=self.policy.max_wait_s,
+            on_rate_limit=self.policy.on_rate_limit,
+            floor=self.policy.floor_of(route["task"], self.facts),
+            unfit=frozenset(state.get("run", {}).get("unfit", ())),
+        )
+        return next_step(route, attempts, self.facts, limits)
+
+    def holds(self, state: Mapping[str, Any], tier: Tier, model: BaseChatModel, *, is_async: bool) -> bool:
+        """Tell whether the tokens of the answer that `tier` is about to give must be kept from the user.
+
+        They are held only where a rejection would lead to another attempt, and a check must read the whole answer
+        first, or the model does not stream: then its answer would be shown whole before anybody judged it.
+        """
+        if streams(model, is_async=is_async) and not self.checks.read_whole_answer(tier, state["route"]["task"]):
+            return False
+        rejected = attempt_of(tier.name, verdict=NOT_YET)
+        return self.step(state, [*state.get("attempts", ()), rejected]).action != "stop"
+
+    def system_message(
+        self, tier: Tier, context: object, default: str | SystemMessage | None, lacks: Sequence[str]
+    ) -> SystemMessage | None:
+        """Return what stands before the messages: the context's `<tier>_prompt`, else `default`, and what lacks."""
+        prompt = setting(context, field_of(tier.name, "prompt")) or default
+        message = SystemMessage(prompt) if isinstance(prompt, str) else prompt
+        if not lacks:
+            return message
+        line = f"You do not have the tools {', '.join(lacks)}. If the request needs one, call hand_up and say why."
+        if message is None:
+            return SystemMessage(line)
+        if isinstance(message.content, str):
+            return SystemMessage(f"{message.content}\n\n{line}")
+        return SystemMessage([*message.content, {"type": "text", "text": line}])
+
+
+def streams(model: BaseChatModel, *, is_async: bool) -> bool:
+    """Tell whether a model gives its answer token by token when its tokens are asked for."""
+    kind = type(model)
+    if model.disable_streaming is True:
+        return False
+    overridden = kind._stream is not BaseChatModel._stream  # noqa: SLF001  (a provider's documented override points)
+    return overridden or (is_async and kind._astream is not BaseChatModel._astream)  # noqa: SLF001  (as above)
+
+
+def unstreamed(model: BaseChatModel) -> BaseChatModel:
+    """Return a copy of `model` whose tokens no stream shows; `with_config` would lose the tag at `bind_tools`."""
+    return model.model_copy(update={"tags": [*(model.tags or ()), "nostream"]})
+
+
+def run_context() -> object:
+    """Return the context of the run that the caller is a node of, or `None` outside one."""
+    try:
+        return get_runtime().context
+    except (RuntimeError, KeyError):
+        return None
+
+
+def attempt_of(tier: str, **said: Any) -> Attempt:
+    """Write down an attempt of `tier`; what is not said is empty."""
+    empty = Attempt(
+        tier=tier,
+        fallback=0,
+        messages=[],
+        rewrites=False,
+        verdict=None,
+        failure=None,
+        hand_up=None,
+        call_id=None,
+        shown=False,
+    )
+    return {**empty, **said}  # type: ignore[typeddict-item]
+
+
+def failed_attempt(tier: str, error: Exception, **said: Any) -> Attempt:
+    """Write down an attempt that a provider's error ended; raise the error again if no other attempt could help."""
+    failure = failure_of(error)
+    if failure is None or is_callers_mistake(failure):
+        raise error
+    return attempt_of(tier, failure=failure, **said)
+
+
+def answered(recorder: Recorder) -> dict[str, Any]:
+    """Return what the recorder knows of the call that answered last: its ledger entry, and whether it was shown."""
+    entry = recorder.answered
+    return {"call_id": entry["id"], "shown": recorder.shown(entry["id"])} if entry else {}
+
+
+def hand_up_reason(message: AIMessage) -> str | None:
+    """Return why a tier asks for a more capable one, or `None` when it does not."""
+    for call in message.tool_calls:
+        if call["name"] == "hand_up":
+            return str(call["args"].get("reason") or "It did not say why.")
+    return None
+
+
+def turn_of(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return what was added since the last human message."""
+    last = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
+    return list(messages[last + 1 :])
+
+
+def up_to_last_tool_result(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return what the next tier continues from: all up to the last tool result, nothing where no tool ran."""
+    last = max((place for place, message in enumerate(messages, 1) if isinstance(message, ToolMessage)), default=0)
+    return list(messages[:last])
+
+
+def dicts_of(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Return messages as plain data, as attempts hold them."""
+    return [message_to_dict(message) for message in messages]
+
+
+@contextmanager
+def accounted(state: Mapping[str, Any], run_id: str, recorder: Recorder | None = None) -> Iterator[None]:
+    """Put what the run has paid, and tried, on any error that leaves the block. An interrupt is no error."""
+    try:
+        yield
+    except GraphBubbleUp:
+        raise
+    except Exception as error:
+        with suppress(
+            AttributeError, TypeError
+        ):  # an error with slots cannot carry a ledger; it is raised all the same
+            error.ledger = _paid(state, run_id, recorder)  # type: ignore[attr-defined]
+            if not getattr(error, "attempts", ()):
+                error.attempts = list(state.get("attempts", ()))  # type: ignore[attr-defined]
+        raise
+
+
+def _paid(state: Mapping[str, Any], run_id: str, recorder: Recorder | None) -> list[LedgerEntry]:
+    entries = {entry["id"]: entry for entry in state.get("ledger", ()) if entry["run_id"] == run_id}
+    entries |= {entry["id"]: entry for entry in (recorder.entries if recorder else ())}
+    return list(entries.values())

@@ -1,0 +1,281 @@
+"""Messages, tools and schema become `Facts`: what is plainly there in a request, read in linear time by no model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+
+from langchain_tiered.errors import InvalidInputError
+from langchain_tiered.types import TASKS, DecidedBy, Facts, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from langchain_core.messages import MessageLikeRepresentation
+
+    from langchain_tiered.types import Tool
+
+RequestInput: TypeAlias = "str | PromptValue | Sequence[MessageLikeRepresentation] | Mapping[str, Any]"
+"""What a router reads a request from."""
+
+IMAGE_TOKENS = 765
+"""Estimate for an image: 85 + 4 x 170 for 1024 x 1024 pixels at high detail (OpenAI, images and vision guide, 2025)."""
+
+MEDIA_TOKENS = 1_000
+"""Estimate for a file or an audio part. A rough guess: the size of its base64 says nothing about its tokens."""
+
+MESSAGE_TOKENS = 4
+"""Estimate for what frames a message: its role and its separators."""
+
+KNOWN_ROLES = "user (human), assistant (ai), system, developer, tool"
+
+_IMAGES = frozenset({"image", "image_url", "input_image"})
+_AUDIO = frozenset({"audio", "input_audio"})
+_FILES = frozenset({"file", "input_file", "document", "media", "video"})
+_WORDS_OF_A_BLOCK = ("text", "reasoning", "thinking", "content", "refusal")
+_CLIENT_TOOLS = frozenset({"function", "custom"})
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# fmt: off
+_EVERY_TOOLS_WORDS = frozenset({
+    "tool", "tools", "call", "calls", "called", "function", "return", "returns", "returned", "value", "values", "given",
+    "name", "names", "list", "string", "number", "with", "from", "that", "this", "what", "when", "which", "will",
+    "your", "have", "into", "using", "used", "uses", "whether", "true", "false", "none", "default", "optional",
+    "parameter", "parameters", "argument", "arguments", "specified", "provided", "based", "type", "about", "their",
+    "them", "they", "only", "also", "other", "such",
+})
+# fmt: on
+
+
+@dataclass(frozen=True)
+class ToolFacts:
+    """What is known of an agent's tools; they are constant, so it is computed once and passed in."""
+
+    names: tuple[str, ...] = ()
+    """Names of the tools that the app runs itself."""
+
+    words: frozenset[str] = frozenset()
+    """Content words of their names and descriptions, lower case."""
+
+    provider: tuple[str, ...] = ()
+    """Types of the tools that the provider runs, such as `web_search`."""
+
+
+NO_TOOLS = ToolFacts()
+
+
+def tool_facts(tools: Iterable[Tool]) -> ToolFacts:
+    """Return what is known of `tools`: tool objects, callables, or dicts in a provider's form.
+
+    A dict whose `type` is neither `function` nor `custom` names a tool that the provider runs.
+
+    Raises:
+        InvalidInputError: If something is no tool.
+    """
+    names, words, provider = [], set[str](), []
+    for tool in tools:
+        if isinstance(tool, dict):
+            told_as = tool.get("function")
+            inner: dict[str, Any] = told_as if isinstance(told_as, dict) else tool
+            if "name" not in inner or tool.get("type", "function") not in _CLIENT_TOOLS:
+                provider.append(str(tool.get("type") or next(iter(tool), "unknown")))
+                continue
+            name, told = str(inner["name"]), str(inner.get("description") or "")
+        elif callable(tool) or hasattr(tool, "name"):
+            name = str(getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__))
+            told = str(getattr(tool, "description", None) or getattr(tool, "__doc__", None) or "")
+        else:
+            raise InvalidInputError(f"{tool!r} is no tool. Pass a tool object, a callable, or a dict such as a schema.")
+        names.append(name)
+        words |= content_words(_HUMP.sub(" ", f"{name} {told}").lower())
+    return ToolFacts(tuple(names), frozenset(words), tuple(provider))
+
+
+def content_words(text: str) -> set[str]:
+    """Return the words of a lower-case text that may tell what it is about, without a plural `s`."""
+    return {word.removesuffix("s") for word in set(_WORD.findall(text)) - _EVERY_TOOLS_WORDS}
+
+
+def messages_of(input: RequestInput | BaseMessage) -> list[BaseMessage]:
+    """Return the messages of a request.
+
+    Args:
+        input: A text, messages in any form that LangChain takes, a prompt value, or a mapping with `messages`.
+
+    Raises:
+        InvalidInputError: If a role or a shape is unknown; names the value and the known roles.
+    """
+    if isinstance(input, str):
+        return [HumanMessage(input)]
+    if isinstance(input, PromptValue):
+        return input.to_messages()
+    if isinstance(input, Mapping) and "messages" in input:
+        return messages_of(input["messages"])
+    if isinstance(input, (BaseMessage, Mapping)) or _is_role_and_text(input):
+        return [_message_of(input)]
+    if isinstance(input, Sequence):
+        return [item if isinstance(item, BaseMessage) else _message_of(item) for item in input]
+    raise InvalidInputError(
+        f"{_short(input)} is no request. Pass a text, a list of messages, a prompt value, or a mapping with 'messages'."
+    )
+
+
+def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, schema: bool = False) -> Facts:
+    """Return what is plainly there in a request.
+
+    Args:
+        messages: The thread, the last human message being the request.
+        tools: What is known of the tools that the answering model is given.
+        schema: Whether the answer must fit a schema.
+
+    Raises:
+        InvalidInputError: If there is no message, no human message, or nothing in the last human one.
+    """
+    last = _last_human(messages)
+    turn = _parts(messages[last].content)
+    if not turn.text.strip() and not (turn.images or turn.audio or turn.files):
+        raise InvalidInputError(
+            f"The last user message is empty: {_short(messages[last].content)}. Give it a text, an image or a file."
+        )
+    every = [turn if place == last else _parts(message.content) for place, message in enumerate(messages)]
+    return Facts(
+        text=turn.text,
+        tokens=sum(map(_tokens_of, messages, every)),
+        turn_tokens=MESSAGE_TOKENS + turn.tokens,
+        images=sum(parts.images for parts in every),
+        audio=sum(parts.audio for parts in every),
+        files=sum(parts.files for parts in every),
+        turn_images=turn.images,
+        turn_files=turn.files,
+        tools=tools.names,
+        tool_words=tools.words,
+        provider_tools=tools.provider,
+        schema=schema,
+        turns=sum(isinstance(message, HumanMessage) for message in messages),
+        previous=_previous_route(messages),
+        in_turn=any(isinstance(message, (AIMessage, ToolMessage)) for message in messages[last + 1 :]),
+    )
+
+
+def estimated_tokens(text: str) -> int:
+    """Estimate the tokens of a text: four ASCII characters each, and about one for a character of Chinese or Japanese.
+
+    What UTF-8 needs beyond one byte for a character stands for how rare the character is in a vocabulary.
+    """
+    if text.isascii():
+        return (len(text) + 3) // 4
+    extra = len(text.encode("utf-8", "replace")) - len(text)
+    return (2 * len(text) + 3 * extra + 7) // 8
+
+
+class _Parts(NamedTuple):
+    """What the content of one message holds."""
+
+    text: str
+    tokens: int
+    images: int = 0
+    audio: int = 0
+    files: int = 0
+
+
+def _parts(content: str | list[str | dict[str, Any]]) -> _Parts:
+    if isinstance(content, str):
+        return _Parts(content, estimated_tokens(content))
+    texts: list[str] = []
+    images = audio = files = hidden = 0
+    for block in content:
+        if isinstance(block, str):
+            texts.append(block)
+        elif (kind := _medium(block)) is not None:
+            images, audio, files = images + (kind == "image"), audio + (kind == "audio"), files + (kind == "file")
+        elif isinstance(block.get("text"), str):
+            texts.append(block["text"])
+        else:
+            hidden += _hidden_tokens(block)
+    text = "\n".join(texts)
+    tokens = estimated_tokens(text) + hidden + images * IMAGE_TOKENS + (audio + files) * MEDIA_TOKENS
+    return _Parts(text, tokens, images, audio, files)
+
+
+def _medium(block: dict[str, Any]) -> str | None:
+    """Tell whether a block is an image, audio or a file; `None` when it is words or a tool's."""
+    kind = block.get("type")
+    if kind in _IMAGES:
+        return "image"
+    if kind in _AUDIO:
+        return "audio"
+    if kind not in _FILES:
+        return None
+    mime = str(block.get("mime_type") or "")
+    return next((medium for medium in ("image", "audio") if mime.startswith(medium)), "file")
+
+
+def _hidden_tokens(block: dict[str, Any]) -> int:
+    """Estimate a block that is no part of what the user says: reasoning, a refusal, a nested tool result."""
+    said = next((block[key] for key in _WORDS_OF_A_BLOCK if block.get(key)), "")
+    if isinstance(said, str):
+        return estimated_tokens(said)
+    return _parts(said).tokens if isinstance(said, list) else 0
+
+
+def _tokens_of(message: BaseMessage, parts: _Parts) -> int:
+    calls = message.tool_calls if isinstance(message, AIMessage) else ()
+    return MESSAGE_TOKENS + parts.tokens + sum(estimated_tokens(f"{call['name']}{call['args']}") for call in calls)
+
+
+def _last_human(messages: Sequence[BaseMessage]) -> int:
+    if not messages:
+        raise InvalidInputError("The request is empty: []. Pass a text, or messages with a user message among them.")
+    for place in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[place], HumanMessage):
+            return place
+    roles = ", ".join(dict.fromkeys(message.type for message in messages))
+    raise InvalidInputError(f"No user message in the request, only: {roles}. Add one: ('user', '...').")
+
+
+def _previous_route(messages: Sequence[BaseMessage]) -> Route | None:
+    for message in reversed(messages):
+        if isinstance(message, AIMessage) and (route := _route(message.response_metadata.get("route"))) is not None:
+            return route
+    return None
+
+
+def _route(told: object) -> Route | None:
+    """Read a route off a message, which may come from anywhere: without a tier's name it is none."""
+    if not isinstance(told, Mapping) or not isinstance(told.get("tier"), str):
+        return None
+    task, confidence, decided_by = told.get("task"), told.get("confidence"), told.get("decided_by")
+    return Route(
+        tier=told["tier"],
+        task=next((known for known in TASKS if known == task), "reason"),
+        confidence=float(confidence) if isinstance(confidence, (int, float)) else None,
+        reason=str(told.get("reason") or ""),
+        decided_by=next((known for known in get_args(DecidedBy) if known == decided_by), "policy"),
+        escalated_from=told["escalated_from"] if isinstance(told.get("escalated_from"), str) else None,
+    )
+
+
+def _is_role_and_text(input: object) -> bool:
+    """Tell `("user", "Hello")`, one message, from a sequence of messages."""
+    return isinstance(input, tuple) and len(input) == 2 and all(isinstance(part, str) for part in input)  # noqa: PLR2004  (a role and a text)
+
+
+def _message_of(item: Any) -> BaseMessage:
+    try:
+        (message,) = convert_to_messages([item])
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise InvalidInputError(
+            f"{_short(item)} is no message. Known roles: {KNOWN_ROLES}. Write ('user', 'text'), "
+            "{'role': 'user', 'content': 'text'}, or a message object."
+        ) from error
+    return message
+
+
+def _short(value: object) -> str:
+    told = repr(value)
+    return told if len(told) <= 120 else f"{told[:117]}..."  # noqa: PLR2004  (a line of an error)

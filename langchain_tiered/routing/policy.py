@@ -1,0 +1,312 @@
+"""`Policy`: the decision before the answer. Pure and total: plain values in, a `Route` out, no clock and no model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from langchain_tiered.errors import InvalidPolicyError, NoTierFitsError, UnknownTaskError, UnknownTierError
+from langchain_tiered.types import TASKS, Route, home, place_of, workload_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_tiered.types import Classification, DecidedBy, Facts, Task, TierFacts
+
+UNKNOWN_TASK: Task = "reason"
+"""The task of a request that nobody classified: what is not known to be easy is not held to be."""
+
+_CHOICES = {
+    "strategy": ("classify", "cascade"),
+    "reroute": ("thread", "turn"),
+    "on_rate_limit": ("downgrade", "escalate"),
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is wanted of the routing; every setting is checked when the policy is made.
+
+    ```python
+    Policy(floors={"extract": "mini"}, min_confidence=0.7).to_json()
+    ```
+
+    Two policies are equal when all their settings are. The dicts are copies of those given; do not change them.
+
+    Raises:
+        InvalidPolicyError: If a setting is out of range; says which and what was expected.
+        UnknownTaskError: If a floor is for no known task.
+    """
+
+    strategy: Literal["classify", "cascade"] = "classify"
+    """`classify`: rules, then the classifier where they are unsure. `cascade`: the lowest tier that fits, then up."""
+
+    _: KW_ONLY
+
+    min_confidence: float = 0.5
+    """Below this self-reported confidence, from `0` to `1`, a classification is raised by one tier."""
+
+    floors: Mapping[Task, str] = field(default_factory=dict, hash=False)
+    """The lowest tier for a task, by name. It comes before the floor that published scores set; see `WORKLOADS`."""
+
+    thresholds: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """The score below which a check rejects, by the check's name; best chosen by calibration."""
+
+    pin: str | None = None
+    """One tier for every request, or `None`."""
+
+    reroute: Literal["thread", "turn"] = "thread"
+    """`thread`: a new turn never falls below the thread's tier, whose prompt cache it keeps. `turn`: routed anew."""
+
+    max_escalations: int | None = 2
+    """How often one turn may go up, or `None` for as often as there are tiers."""
+
+    max_wait_s: float = 5.0
+    """The longest wait for a rate limit that a provider may ask for, in seconds; beyond it `on_rate_limit` holds."""
+
+    on_rate_limit: Literal["downgrade", "escalate"] = "downgrade"
+    """Which way a request goes when its tier's limit is hit and waiting is too long."""
+
+    on_classifier_error: str | None = None
+    """The tier for a request whose classifier failed, by name, or `None` for the most capable."""
+
+    speculate: bool = False
+    """Let the lowest tier answer while the classifier decides. Not carried out yet, hence refused."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            _expect(getattr(self, name) in allowed, name, getattr(self, name), " or ".join(map(repr, allowed)))
+        _expect(_is_number(self.min_confidence, 1), "min_confidence", self.min_confidence, "a number from 0 to 1")
+        _expect(_is_number(self.max_wait_s), "max_wait_s", self.max_wait_s, "a number of seconds, at least 0")
+        steps = self.max_escalations
+        whole = steps is None or (isinstance(steps, int) and not isinstance(steps, bool) and steps >= 0)
+        _expect(whole, "max_escalations", steps, "a whole number, at least 0, or None for as many as there are tiers")
+        for name in ("pin", "on_classifier_error"):
+            _expect(_is_name(getattr(self, name), none=True), name, getattr(self, name), "a tier's name, or None")
+        for name in ("floors", "thresholds"):
+            _expect(isinstance(getattr(self, name), Mapping), name, getattr(self, name), "a mapping")
+            object.__setattr__(self, name, dict(getattr(self, name)))
+        for task, floor in self.floors.items():
+            if task not in TASKS:
+                raise UnknownTaskError(task, TASKS, "Policy.floors")
+            _expect(_is_name(floor), f"floors[{task!r}]", floor, "a tier's name")
+        for check, score in self.thresholds.items():
+            _expect(_is_name(check), "thresholds", check, "names of checks as keys")
+            _expect(_is_number(score), f"thresholds[{check!r}]", score, "a number, at least 0")
+        _expect(isinstance(self.speculate, bool), "speculate", self.speculate, "False")
+        if self.speculate:
+            raise InvalidPolicyError(
+                "Policy(speculate=True): answering while the classifier decides is not carried out yet. Leave it False."
+            )
+
+    def to_json(self) -> str:
+        """Return the policy as a JSON object, for a file or a review."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """Return the policy that `to_json` wrote; settings left out have their defaults.
+
+        Raises:
+            InvalidPolicyError: If the text is no JSON object, has an unknown key, or a setting is out of range.
+            UnknownTaskError: If a floor is for no known task.
+        """
+        try:
+            told = json.loads(text)
+        except ValueError as error:
+            raise InvalidPolicyError(f"The policy is no JSON: {error}. Write what Policy.to_json() returns.") from error
+        known = [setting.name for setting in fields(cls)]
+        if not isinstance(told, dict):
+            raise InvalidPolicyError(
+                f"The policy is {told!r}, expected a JSON object with keys of: {', '.join(known)}."
+            )
+        for key in told:
+            if key not in known:
+                raise InvalidPolicyError(f"Unknown policy setting {key!r}. Settings: {', '.join(known)}.")
+        return cls(**told)
+
+    def validate(self, names: Sequence[str]) -> None:
+        """Check the tiers that the policy names against those that are declared.
+
+        Raises:
+            UnknownTierError: If a floor, the pin or `on_classifier_error` names another one.
+        """
+        used = {f"Policy.floors[{task!r}]": floor for task, floor in self.floors.items()}
+        used |= {"Policy.pin": self.pin, "Policy.on_classifier_error": self.on_classifier_error}  # type: ignore[dict-item]
+        for where, name in used.items():
+            if name is not None and name not in names:
+                raise UnknownTierError(name, names, where)
+
+    def floor_of(self, task: Task, tiers: Sequence[TierFacts]) -> str | None:
+        """Return the lowest tier that may do `task`, or `None` when any may.
+
+        It is the policy's own floor, else the rung below which published scores rule the tiers out.
+        """
+        workload = workload_of(task)
+        if task in self.floors:
+            return self.floors[task]
+        return tiers[home(workload.rung, len(tiers))].name if workload.never_below and tiers else None
+
+    def wants_classifier(self, facts: Facts, said: Classification | None, tiers: Sequence[TierFacts]) -> bool:
+        """Tell whether a classifier's word could still change the route, so that it is worth its price."""
+        if said is not None or self.pin is not None or self.strategy == "cascade":
+            return False
+        if sum(tier.fits(facts) for tier in tiers) <= 1 or self._latched(facts, tiers) is not None:
+            return False
+        return self._thread_place(facts, tiers) != len(tiers) - 1
+
+    def decide(
+        self,
+        facts: Facts,
+        classification: Classification | None,
+        tiers: Sequence[TierFacts],
+        remaining_usd: float | None = None,
+    ) -> Route:
+        """Return the route for a request.
+
+        What can take the request comes first, then the pin, the latch of a turn under way, the classification, its
+        confidence, the floor, the latch of the thread, and what is left of the budget.
+
+        Args:
+            facts: What is plainly there.
+            classification: What rules or a classifier say, or `None` when the rules are unsure and nobody was asked.
+            tiers: The tiers, cheapest first.
+            remaining_usd: What is left of the budget, or `None` without one.
+
+        Raises:
+            UnknownTierError: If the policy or the classification names no declared tier.
+            NoTierFitsError: If no tier can take the request; says which fact rules out which tier.
+        """
+        self.validate([tier.name for tier in tiers])
+        task = classification["task"] if classification else UNKNOWN_TASK
+        confidence = classification["confidence"] if classification else None
+        if self.pin is not None:
+            return self._pinned(facts, tiers, task, confidence)
+        if (latched := self._latched(facts, tiers)) is not None:
+            return latched
+        fitting = [place for place, tier in enumerate(tiers) if tier.fits(facts)]
+        floor = self.floor_of(task, tiers)
+        lowest = place_of(floor, tiers) if floor is not None else 0
+        allowed = [place for place in fitting if place >= lowest]
+        if not allowed:
+            raise NoTierFitsError(facts, tiers, f" at or above {floor!r}, the floor for {task!r}" if fitting else "")
+        said = self._said(facts, classification, tiers, fitting)
+        choice = self._raised(said, facts, task, confidence, tiers, lowest)
+        if remaining_usd is not None and remaining_usd <= 0 and choice.place > lowest:
+            choice = choice.moved(lowest, "the budget is spent", tiers)
+        choice = _fitted(choice, allowed, facts, tiers)
+        return Route(
+            tier=tiers[choice.place].name,
+            task=task,
+            confidence=confidence,
+            reason=choice.reason,
+            decided_by=said.decided_by if choice.place == said.place else choice.decided_by,
+            escalated_from=None,
+        )
+
+    def _pinned(self, facts: Facts, tiers: Sequence[TierFacts], task: Task, confidence: float | None) -> Route:
+        pin = cast("str", self.pin)
+        if not tiers[place_of(pin, tiers)].fits(facts):
+            raise NoTierFitsError(facts, tiers, f" at {pin!r}, where it is pinned")
+        reason = f"Pinned to {pin}."
+        return Route(tier=pin, task=task, confidence=confidence, reason=reason, decided_by="pin", escalated_from=None)
+
+    def _latched(self, facts: Facts, tiers: Sequence[TierFacts]) -> Route | None:
+        """Return the route of the turn under way, where its tier still stands and fits."""
+        place = _previous_place(facts, tiers)
+        if facts.previous is None or place is None or not facts.in_turn or not tiers[place].fits(facts):
+            return None
+        reason = f"The turn is under way at {facts.previous['tier']}, which finishes it."
+        return {**facts.previous, "decided_by": "latch", "reason": reason}
+
+    def _thread_place(self, facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
+        """Return the place that a thread, or a turn under way, must not fall below."""
+        return _previous_place(facts, tiers) if self.reroute == "thread" or facts.in_turn else None
+
+    def _said(
+        self, facts: Facts, classification: Classification | None, tiers: Sequence[TierFacts], fitting: list[int]
+    ) -> _Choice:
+        """Return what the classification asks for, or what stands in for it."""
+        last = len(tiers) - 1
+        if self.strategy == "cascade":
+            heard = f"{classification['reason']} " if classification else ""
+            return _Choice(0, "policy", f"{heard}A cascade starts at the lowest tier that may.")
+        if classification is not None and classification["tier"] is not None:
+            place = place_of(classification["tier"], tiers)
+            return _Choice(place, classification["decided_by"], classification["reason"])
+        if classification is None and self._thread_place(facts, tiers) == last:
+            return _Choice(last, "latch", f"The thread is at {tiers[last].name}, and its route only rises.")
+        if classification is None and len(fitting) == 1:
+            (only,) = fitting
+            return _Choice(only, "policy", f"Only {tiers[only].name} can take this request.")
+        why = classification["reason"] if classification else "The rules are unsure, and no classifier was asked."
+        place = last if self.on_classifier_error is None else place_of(self.on_classifier_error, tiers)
+        return _Choice(place, "policy", f"{why} Hence {tiers[place].name}.")
+
+    def _raised(
+        self,
+        said: _Choice,
+        facts: Facts,
+        task: Task,
+        confidence: float | None,
+        tiers: Sequence[TierFacts],
+        lowest: int,
+    ) -> _Choice:
+        """Raise a choice by its low confidence, by the floor, and by the thread's latch, in this order."""
+        choice, last = said, len(tiers) - 1
+        unsure = confidence is not None and not confidence >= self.min_confidence  # NaN is unsure, too
+        if unsure and said.decided_by in ("rules", "classifier") and said.place < last:
+            why = f"its confidence of {confidence:.2f} is below {self.min_confidence:g}"
+            choice = choice.moved(said.place + 1, why, tiers)
+        if choice.place < lowest:
+            choice = choice.moved(lowest, f"the floor for {task!r}", tiers)
+        thread = self._thread_place(facts, tiers)
+        if thread is not None and choice.place < thread:
+            choice = choice.moved(thread, "the thread's route only rises", tiers, "latch")
+        return choice
+
+
+class _Choice(NamedTuple):
+    """A tier on its way to becoming the route."""
+
+    place: int
+    decided_by: DecidedBy
+    reason: str
+
+    def moved(self, place: int, why: str, tiers: Sequence[TierFacts], decided_by: DecidedBy = "policy") -> _Choice:
+        way = "Raised" if place > self.place else "Lowered"
+        told = f"{self.reason} {way} from {tiers[self.place].name} to {tiers[place].name}: {why}."
+        return _Choice(place, decided_by, told)
+
+
+def _fitted(choice: _Choice, allowed: list[int], facts: Facts, tiers: Sequence[TierFacts]) -> _Choice:
+    """Move a choice to the first tier at or above it that can take the request, else to the highest that can."""
+    if choice.place in allowed:
+        return choice
+    place = next((place for place in allowed if place > choice.place), allowed[-1])
+    unfit = tiers[choice.place]
+    return choice.moved(place, f"{unfit.name} is ruled out by {'; '.join(unfit.misfits(facts))}", tiers)
+
+
+def _previous_place(facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
+    """Return where the thread's tier stands; `None` when there is none, or it is no longer declared."""
+    name = facts.previous["tier"] if facts.previous else None
+    return next((place for place, tier in enumerate(tiers) if tier.name == name), None)
+
+
+def _expect(holds: bool, name: str, value: Any, expected: str) -> None:  # noqa: FBT001  (an assertion's condition)
+    if not holds:
+        raise InvalidPolicyError(f"Policy {name}={value!r}: expected {expected}.")
+
+
+def _is_number(value: object, most: float = math.inf) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) and 0 <= value <= most
+
+
+def _is_name(value: object, *, none: bool = False) -> bool:
+    return (none and value is None) or (isinstance(value, str) and bool(value))

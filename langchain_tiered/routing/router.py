@@ -1,0 +1,159 @@
+"""`TierRouter`: facts, rules, classifier, policy, as one Runnable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import Runnable
+
+from langchain_tiered.models import Models, default_tiers, setting
+from langchain_tiered.routing.classifier import ClassifierFunction, create_classifier
+from langchain_tiered.routing.facts import RequestInput, ToolFacts, facts_of, messages_of, tool_facts
+from langchain_tiered.routing.policy import Policy
+from langchain_tiered.routing.rules import classify_by_rules
+from langchain_tiered.types import Route, checked_tiers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_tiered.types import Facts, Tier, TierFacts, Tool
+
+
+class TierRouter(Runnable[RequestInput, Route]):
+    """Says which tier a request goes to, and why. It answers nothing and keeps nothing of a request.
+
+    ```python
+    router = TierRouter(classifier=None)
+    router.invoke("Classify the ticket. Labels: refund, delivery, other. Ticket: where is my parcel?")["task"]
+    # 'classify'
+    ```
+
+    Rules come first; where they are unsure, the classifier is asked once; the policy decides. A classifier that fails
+    loses no request: `Policy.on_classifier_error` says where it goes. The route of a thread under way is read off
+    `response_metadata["route"]` of its AI messages. `collect_ledger` books the classifier's calls.
+
+    Args:
+        tiers: The tiers, cheapest first, or `None` for `default_tiers()`.
+        classifier: `"cheapest"` for the first tier's model, a chat model, a `provider:model` string, a function that
+            tells of `Facts` a classification or a tier's name, or `None` for rules alone.
+        policy: What is wanted of the routing, or `None` for `Policy()`.
+
+    Raises:
+        InvalidTierError: If the tiers are empty, or something among them is no tier.
+        UnknownTierError: If the policy names a tier that is not declared.
+        ConfigurationError: If `classifier` is none of these.
+    """
+
+    def __init__(
+        self,
+        tiers: Sequence[Tier] | None = None,
+        *,
+        classifier: BaseChatModel | str | ClassifierFunction | None = "cheapest",
+        policy: Policy | None = None,
+    ) -> None:
+        self.tiers = checked_tiers(default_tiers() if tiers is None else tiers)
+        self.policy = policy or Policy()
+        self.policy.validate([tier.name for tier in self.tiers])
+        self.models = Models()
+        asked = self.tiers[0] if isinstance(classifier, str) and classifier == "cheapest" else classifier
+        self.classifier = None if asked is None else create_classifier(asked, self.tiers, models=self.models)
+
+    def invoke(
+        self,
+        input: RequestInput,
+        config: RunnableConfig | None = None,
+        *,
+        tools: Sequence[Tool] | ToolFacts = (),
+        schema: bool = False,
+        context: object = None,
+        remaining_usd: float | None = None,
+        run_id: str | None = None,
+        **_: Any,
+    ) -> Route:
+        """Return the route for a request.
+
+        Args:
+            input: A text, messages, a prompt value, or a mapping with `messages`.
+            config: The run's config, handed to the classifier's model.
+            tools: The tools that the answering model is given, or what `tool_facts` says of them.
+            schema: Whether the answer must fit a schema.
+            context: The run's context: `pin` and `<tier>_model` come before the policy's and the tiers' own.
+            remaining_usd: What is left of the budget, or `None` without one.
+            run_id: The invocation that the classifier's call is booked on.
+
+        Raises:
+            InvalidInputError: If the request cannot be read, or has no user message.
+            NoTierFitsError: If no tier can take the request; says which fact rules out which tier.
+            UnknownTierError: If the context pins a tier that is not declared.
+            ModelNotBuiltError: If the classifier is needed and its model cannot be made.
+        """
+        facts = facts_of(messages_of(input), _known(tools), schema=schema)
+        return self.route(facts, config, context=context, remaining_usd=remaining_usd, run_id=run_id)
+
+    async def ainvoke(
+        self,
+        input: RequestInput,
+        config: RunnableConfig | None = None,
+        *,
+        tools: Sequence[Tool] | ToolFacts = (),
+        schema: bool = False,
+        context: object = None,
+        remaining_usd: float | None = None,
+        run_id: str | None = None,
+        **_: Any,
+    ) -> Route:
+        """Do what `invoke` does, without blocking the event loop."""
+        facts = facts_of(messages_of(input), _known(tools), schema=schema)
+        return await self.aroute(facts, config, context=context, remaining_usd=remaining_usd, run_id=run_id)
+
+    def route(
+        self,
+        facts: Facts,
+        config: RunnableConfig | None = None,
+        *,
+        context: object = None,
+        tiers: Sequence[TierFacts] | None = None,
+        remaining_usd: float | None = None,
+        run_id: str | None = None,
+    ) -> Route:
+        """Return the route for ready-made facts; `tiers` is what is known of the tiers, where the caller knows better.
+
+        Raises:
+            NoTierFitsError: If no tier can take the request.
+            UnknownTierError: If the context pins a tier that is not declared.
+            ModelNotBuiltError: If the classifier is needed and its model cannot be made.
+        """
+        known = self.models.facts(self.tiers, context) if tiers is None else tiers
+        policy, said = self._policy(context), classify_by_rules(facts, known)
+        if self.classifier is not None and policy.wants_classifier(facts, said, known):
+            said = self.classifier.classify(facts, config, context=context, run_id=run_id)
+        return policy.decide(facts, said, known, remaining_usd)
+
+    async def aroute(
+        self,
+        facts: Facts,
+        config: RunnableConfig | None = None,
+        *,
+        context: object = None,
+        tiers: Sequence[TierFacts] | None = None,
+        remaining_usd: float | None = None,
+        run_id: str | None = None,
+    ) -> Route:
+        """Do what `route` does, without blocking the event loop."""
+        known = await self.models.afacts(self.tiers, context) if tiers is None else tiers
+        policy, said = self._policy(context), classify_by_rules(facts, known)
+        if self.classifier is not None and policy.wants_classifier(facts, said, known):
+            said = await self.classifier.aclassify(facts, config, context=context, run_id=run_id)
+        return policy.decide(facts, said, known, remaining_usd)
+
+    def _policy(self, context: object) -> Policy:
+        pin = setting(context, "pin") or None
+        return self.policy if pin is None else replace(self.policy, pin=pin)
+
+
+def _known(tools: Sequence[Tool] | ToolFacts) -> ToolFacts:
+    return tools if isinstance(tools, ToolFacts) else tool_facts(tools)
