@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 from langchain_core.messages import HumanMessage
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.text import Text
 
 from langchain_tiered.accounting import Ledger
@@ -99,26 +99,19 @@ def run(
         agents.of(None)  # what is wrong with the tools is told before the first request
     console = Console(highlight=False)
     _note(console, served)
-    results, began, interrupted = list[Result](), perf_counter(), False
-    with _writer(out, file) as write, progress(len(records), Console(stderr=True, highlight=False)) as advance:
-
-        def take(result: Result) -> None:
-            results.append(result)
-            write(result)
-            advance()
-
-        try:
-            asyncio.run(run_all(records, agents, concurrency, take))
-        except KeyboardInterrupt:
-            interrupted = True
-    results.sort(key=lambda result: result.record.line)
+    began = perf_counter()
+    with _writer(out, file) as write:
+        results, ended = _run(records, agents, concurrency, write)
     if file is None:
         _print_one(console, results)
     else:
         _print_many(console, results, len(records), perf_counter() - began, served, answers=show_answers)
-    if interrupted:
+    if isinstance(ended, KeyboardInterrupt):
         console.print("Interrupted. What was under way is not counted, and may have cost something.")
-    raise typer.Exit(INTERRUPTED if interrupted else _exit_code(results))
+        raise typer.Exit(INTERRUPTED)
+    if ended is not None:
+        raise ended
+    raise typer.Exit(0 if all(result.status == "answered" for result in results) else FAILED)
 
 
 @app.command()
@@ -156,6 +149,26 @@ def _records(text: str | None, file: Path | None) -> Sequence[Record]:
     if not (records := read_records(file)):
         raise typer.BadParameter(f'{file} has no records. Write one JSON object a line, such as {{"text": "Hello"}}.')
     return records
+
+
+def _run(
+    records: Sequence[Record], agents: Agents, concurrency: int, write: Callable[[Result], None]
+) -> tuple[list[Result], BaseException | None]:
+    """Return the results in the order of the records, and what ended the run early: Ctrl-C, or a bug."""
+    results: list[Result] = []
+    ended: BaseException | None = None
+    with progress(len(records), Console(stderr=True, highlight=False)) as advance:
+
+        def take(result: Result) -> None:
+            results.append(result)
+            write(result)
+            advance()
+
+        try:
+            asyncio.run(run_all(records, agents, concurrency, take))
+        except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  (raised again below what was paid for)
+            ended = error
+    return sorted(results, key=lambda result: result.record.line), ended
 
 
 @contextmanager
@@ -205,7 +218,7 @@ def _print_one(console: Console, results: Sequence[Result]) -> None:
             _complain(result.error)
         else:
             console.print(Text(tables.answer_text(result.answer)), soft_wrap=True)
-        console.print()
+            console.print()
         console.print(tables.result_pairs(result))
         console.print(tables.savings(result.ledger))
 
@@ -214,25 +227,22 @@ def _print_many(
     console: Console, results: Sequence[Result], total: int, seconds: float, served: Serving, *, answers: bool
 ) -> None:
     ledger = Ledger(entry for result in results for entry in result.ledger)
-    parts: list[RenderableType | None] = [
-        tables.results_table(results, console) if results else None,
-        tables.not_shown(results),
-        *(part for result in results if answers for part in _answer(result)),
-        "\n".join(filter(None, [tables.outcome(results, total, seconds), tables.expectations(results)])),
-        tables.shares_table(results, [tier.name for tier in served.tiers], ledger),
-        tables.savings(ledger),
-        Text(f"Offline tiers: {OFFLINE}", style="yellow") if served.note else None,
-    ]
-    for part in filter(None, parts):
-        console.print(part)
+    if results:
+        console.print(tables.results_table(results, console))
+        console.print(tables.not_shown(results) or "")
+    for result in results if answers else ():
+        _print_answer(console, result)
+    console.print("\n".join(filter(None, [tables.outcome(results, total, seconds), tables.expectations(results)])))
+    console.print()
+    console.print(tables.shares_table(results, [tier.name for tier in served.tiers], ledger))
+    console.print()
+    console.print(tables.savings(ledger))
+    if served.note is not None:
+        console.print(f"\nOffline tiers: {OFFLINE}", style="yellow")
+
+
+def _print_answer(console: Console, result: Result) -> None:
+    if result.status == "answered":
+        console.print(Text(f"#{result.record.line}", style="bold"))
+        console.print(Text(tables.answer_text(result.answer)), soft_wrap=True)
         console.print()
-
-
-def _answer(result: Result) -> tuple[RenderableType, ...]:
-    if result.status != "answered":
-        return ()
-    return Text(f"#{result.record.line}", style="bold"), Text(tables.answer_text(result.answer))
-
-
-def _exit_code(results: Sequence[Result]) -> int:
-    return 0 if all(result.status == "answered" for result in results) else FAILED

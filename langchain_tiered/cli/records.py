@@ -50,7 +50,7 @@ class Record:
     """Why the line is broken, or `None`."""
 
     raw: str = ""
-    """The line as it stands, when it is broken."""
+    """The line as it stands."""
 
     @property
     def id(self) -> Any:
@@ -69,8 +69,9 @@ class Record:
         if isinstance(text := self.fields.get("text"), str):
             return text
         messages = self.fields.get("messages")
-        last = messages[-1] if isinstance(messages, list) and messages else self.raw
-        return str(last.get("content", last) if isinstance(last, dict) else last)
+        last = messages[-1] if isinstance(messages, list) and messages else None
+        told = last.get("content") if isinstance(last, dict) else None
+        return told if isinstance(told, str) else self.raw
 
     def request(self) -> Request:
         """Return the request, with what its images and its document hold.
@@ -81,8 +82,8 @@ class Record:
         if self.problem is not None:
             raise InvalidInputError(self.problem)
         schema = self.fields.get("schema")
-        if schema is not None and not isinstance(schema, dict):
-            raise InvalidInputError(f"'schema' is {schema!r}, expected a JSON schema: an object.")
+        if schema is not None and not (isinstance(schema, dict) and schema.get("type") == "object"):
+            raise InvalidInputError('\'schema\' is no JSON schema of an object. Begin it with {"type": "object"}.')
         return Request(self._messages(), schema)
 
     def _messages(self) -> list[BaseMessage]:
@@ -159,7 +160,7 @@ def _record(number: int, line: bytes, folder: Path) -> Record:
     if not isinstance(fields, dict):
         problem = f"Line {number} is no JSON object. Write one such as {{'text': '...'}} in double quotes."
         return Record(number, folder, problem=problem, raw=raw)
-    return Record(number, folder, fields)
+    return Record(number, folder, fields, raw=raw)
 
 
 def _path(name: object, folder: Path, what: str) -> Path:

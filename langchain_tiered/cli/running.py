@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from langgraph.errors import GraphRecursionError
+
 from langchain_tiered.accounting import Ledger
 from langchain_tiered.agent import create_tiered_agent
 from langchain_tiered.cascade.failures import failure_of
@@ -114,8 +116,8 @@ async def result_of(record: Record, agents: Agents) -> Result:
 
 
 def is_expected(error: Exception) -> bool:
-    """Tell an error of the library or of a provider from a bug."""
-    return isinstance(error, TieredError) or failure_of(error) is not None
+    """Tell an error of the library or of a provider, or a loop that found no end, from a bug."""
+    return isinstance(error, (TieredError, GraphRecursionError)) or failure_of(error) is not None
 
 
 def first_line(error: BaseException) -> str:

@@ -27,7 +27,7 @@ BASELINE = "openai:gpt-5.4"
 """The model that would have answered everything without tiers."""
 
 _MOST_ROWS, _FIRST_ROWS = 50, 20
-_WHY_LINES = 2
+_REASON_LINES, _ERROR_LINES = 2, 4
 _COST_WIDTH, _BAR_WIDTH, _GAP = 10, 20, 2
 _ROLES = {"classify": "classifier"}
 
@@ -120,7 +120,7 @@ def shares_table(results: Sequence[Result], tiers: Sequence[str], ledger: Ledger
     for name in [*tiers, *(name for name in by_tier if name not in tiers)]:
         paid, count = by_tier.get(name, Ledger()), answered[name]
         share = 100 * count / whole if whole else 0
-        bar = ProgressBar(total=100, completed=share, width=_BAR_WIDTH)
+        bar = ProgressBar(total=100, completed=share, width=_BAR_WIDTH, complete_style="cyan", finished_style="cyan")
         table.add_row(name, str(count), f"{share:.0f} %", bar, str(len(paid)), usd(paid.total_usd))
     for role, paid in ({"classify": Ledger()} | roles).items():
         table.add_row(_ROLES.get(role, role), "", "", "", str(len(paid)), usd(paid.total_usd))
@@ -195,11 +195,11 @@ def _row(result: Result, console: Console, request_width: int, why_width: int) -
     request = Text(plain(result.record.title), no_wrap=True, overflow="ellipsis")
     request.truncate(request_width, overflow="ellipsis")
     if result.route:
-        why = Text(f"{result.route['task']}: ", style="bold").append(plain(result.route["reason"]), style="not bold")
+        why = Text.assemble((f"{result.route['task']}: ", "bold"), plain(result.route["reason"]))
     else:
         why = Text(plain(result.error or ""))
-    cost = usd(result.ledger.total_usd)
-    return [str(result.record.line), request, _where(result), _first_lines(why, console, why_width), cost]
+    why = _first_lines(why, console, why_width, _REASON_LINES if result.route else _ERROR_LINES)
+    return [str(result.record.line), request, _where(result), why, usd(result.ledger.total_usd)]
 
 
 def _where(result: Result) -> str:
@@ -210,15 +210,15 @@ def _where(result: Result) -> str:
     return f"{result.route['tier']}\nfrom {raised}" if raised else result.route["tier"]
 
 
-def _first_lines(text: Text, console: Console, width: int) -> Text:
-    """Return what of `text` goes into two lines, with a mark where something is left out."""
+def _first_lines(text: Text, console: Console, width: int, most: int) -> Text:
+    """Return what of `text` goes into the first lines, with a mark where something is left out."""
     lines = text.wrap(console, width)
-    if len(lines) > _WHY_LINES:
-        last = lines[_WHY_LINES - 1]
+    if len(lines) > most:
+        last = lines[most - 1]
         last.rstrip()
         last.truncate(width - 1)
         last.append("…")
-    return Text("\n").join(lines[:_WHY_LINES])
+    return Text("\n").join(lines[:most])
 
 
 def _said(said: Classification) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_tiered.offline.fields import fill
-from langchain_tiered.offline.rules import alike, items_in, labels_in, passages, ranked, sentences, stems, summary
+from langchain_tiered.offline.rules import items_in, labels_in, most_alike, passages, ranked, sentences, stems, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,9 @@ def _parted(text: str) -> tuple[str, str]:  # noqa: PLR0911  (one for each form 
         head, tail = text.partition(gap)[0], text.rpartition(gap)[2]
         if _asks(tail) and not _asks(head):
             return tail, text[: -len(tail)].strip()
-        return head[:SHORT], text[len(head[:SHORT]) :].strip()
+        if _asks(head):
+            return head, text[len(head) :].strip()
+        return (text, "") if len(text) <= SHORT else (head[:SHORT], text)
     head, colon, rest = text.partition(":")
     if colon and len(head) < SHORT and TEXT_WORK.search(head):
         return head, rest.strip()
@@ -135,7 +137,7 @@ def _of_labels(request: Request, level: int) -> str:
         labels, rest = labels_in(request.system, request.system)[0], request.body or request.text
     if not labels:
         return ""
-    best = alike(rest, dict.fromkeys(labels, ""))[0]
+    best = most_alike(rest, dict.fromkeys(labels, ""))
     only = level < TOP or re.search(r"\bonly\b|\bjust the\b", f"{request.ask} {request.system}", re.IGNORECASE)
     return best.option if only else f"{best.option}\n\nWords shared: {', '.join(best.shared) or 'none'}."
 
@@ -178,7 +180,8 @@ def _of_code(request: Request, level: int) -> str:
 def _of_summary(request: Request, level: int) -> str:
     if not re.search(r"\b(?:summar\w+|tl;?dr|key points|main points|gist)\b", request.ask, re.IGNORECASE):
         return ""
-    return summary(request.body or request.text, 1 + 2 * level)
+    single = re.search(r"\b(?:one|a single) (?:sentence|line)\b", request.ask, re.IGNORECASE)
+    return summary(request.body or request.text, 1 if single else 1 + 2 * level)
 
 
 def _of_document(request: Request, level: int) -> str:

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from langchain_tiered.offline.rules import NUMBER, Likeness, alike, as_number, items_in, stems, summary
+from langchain_tiered.offline.rules import NUMBER, Likeness, as_number, items_in, most_alike, stems, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,8 @@ class Filler:
             case "boolean":
                 return _told_so(name, text)
             case "string":
-                return self.string(schema, name, text, must=must)
+                said = self.string(schema, name, text, must=must)
+                return said if said and len(said) >= schema.get("minLength", 1) else None
         return None
 
     def plain(self, schema: Schema) -> Schema:
@@ -125,7 +126,7 @@ class Filler:
             case "integer" | "number":
                 return _within(schema, 0)
             case "object":
-                return self.fields(schema, "", depth) if depth <= _DEEPEST else {}
+                return self.fields(schema, "", depth) if depth <= 2 * _DEEPEST else {}
             case "array":
                 return [self.empty(schema.get("items", {}), depth + 1) for _ in range(schema.get("minItems", 0))]
             case "string" if schema.get("minLength"):
@@ -147,11 +148,9 @@ class Filler:
     def choice(self, options: Sequence[Any], text: str) -> Any:
         """Return the option most like the text, or the one that stands for "none" when nothing is alike."""
         told = {str(option): option for option in options if option is not None}
-        ranks = alike(text, {option: self.meaning(option) for option in told})
-        others = [rank for rank in ranks if rank.option.lower() in ("other", "unknown", "none", "neutral")]
-        if not ranks:
+        if not told:
             return None
-        best = ranks[0] if ranks[0].shared or not others else others[0]
+        best = most_alike(text, {option: self.meaning(option) for option in told})
         self.chosen.append(best)
         return told[best.option]
 
@@ -169,6 +168,8 @@ class Filler:
             bag = set(stems(text))
             found = [option for option in item["enum"] if bag & set(stems(str(option)))]
             found = found or [self.choice(item["enum"], text)] * bool(schema.get("minItems"))
+        elif _kind(item) == "object" and "\n" not in text.strip():
+            found = []
         elif _kind(item) == "object":
             lines = items_in(text) or [line for line in text.splitlines() if NUMBER.search(line)]
             found = [self.fields(item, line, depth + 1) for line in lines[:100]]

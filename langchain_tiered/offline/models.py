@@ -48,6 +48,7 @@ _WINDOWS = {"offline-nano": 400_000, "offline-mini": 400_000, "offline-flagship"
 _CHARACTERS_PER_TOKEN = 4
 _IMAGE_TOKENS = 85  # what LangChain's own estimate counts for an image
 _HEADER = 65_536  # characters of an image's base64 in which its size stands
+_ANY = ("any", "required", True)
 _MEDIA = ("images", "audio", "files")
 _REQUEST_NAMES = ("text", "request", "message", "content")
 
@@ -156,7 +157,9 @@ class OfflineChatModel(BaseChatModel):
         ids = [
             f"call_{hashlib.sha256(thread.digest() + bytes([place])).hexdigest()[:24]}" for place in range(len(calls))
         ]
-        asked = sum(len(_written(message)) for message in messages) + len(json.dumps(options.get("tools") or ""))
+        asked = sum(len(_written(message)) for message in messages) + (
+            len(json.dumps(options["tools"])) if options.get("tools") else 0
+        )
         images = sum(len(_images(message)) for message in messages)
         return AIMessage(
             content=text,
@@ -224,7 +227,8 @@ def _calls(request: Request, tools: list[Schema], choice: object) -> tuple[list[
     made = {call.partition(" ")[0] for call in request.called}
     forced = _forced(choice, tools)
     hand_up = next((tool for tool in tools if tool["name"] == "hand_up"), None)
-    usable = [tool for tool in tools if tool is not hand_up and tool not in forced]
+    named = bool(forced) and choice not in _ANY
+    usable = [] if named else [tool for tool in tools if tool is not hand_up and tool not in forced]
     about_a_text = bool(TEXT_WORK.search(request.ask)) or len(request.body) > SHORT
     nearby = request.earlier if about_a_text else f"{request.text}\n{request.earlier}"
     planned = plan(request.ask, nearby, usable, request.called, by_order=about_a_text)
@@ -246,7 +250,7 @@ def _forced(choice: object, tools: list[Schema]) -> list[Schema]:
 
     LangChain forces a structured answer with `"any"`, and puts the schema's tools, named like classes, behind the rest.
     """
-    if choice in ("any", "required", True):
+    if choice in _ANY:
         return [tool for tool in tools if tool["name"][:1].isupper()] or tools[-1:]
     name = choice.get("function", choice).get("name") if isinstance(choice, dict) else choice
     return [tool for tool in tools if tool["name"] == name]

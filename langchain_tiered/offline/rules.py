@@ -26,7 +26,7 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.MULTILINE), words)
     for pattern, words in (
         (
-            r"(?:^|[.?!] )why\b|\b(prove|proof|show that|should|trade-?offs?|strategy|versus|argue|implications?|justify)\b",
+            r"(?:^|[.?!] )why\b|\b(prove|proof|show that|should|trade-?offs?|strategy|versus|implications?|justify)\b",
             "open-ended reasoning depth planning trade-offs",
         ),
         # a case, told in sentences, and then a question
@@ -73,7 +73,7 @@ _EITHER = re.compile(
     r"|\b(?:as|into|one of|either|is it)\s+([^.:;?\n]{3,300}?\s(?:or|and)\s[\w -]{2,40})",
     re.IGNORECASE,
 )
-_SORTING = re.compile(r"\b(?:classif|label|categor|sentiment|tag|triage|mark|sort|count)\w*", re.IGNORECASE)
+_SORTING = re.compile(r"\b(?:classif|label|categor|sentiment|tone|mood|tag|triage|mark|sort|count)\w*", re.IGNORECASE)
 _LONGEST_LABEL = 60  # characters; what is longer is prose
 _ITEM = re.compile(r"^[ \t]*(?:[-*•]|\(?\w{1,2}[.)])[ \t]+(\S.*)$", re.MULTILINE)
 
@@ -128,6 +128,13 @@ def alike(text: str, options: Mapping[str, str]) -> list[Likeness]:
     return sorted(
         (Likeness(name, score / whole, shared) for score, name, shared in found), key=lambda like: -like.score
     )
+
+
+def most_alike(text: str, options: Mapping[str, str]) -> Likeness:
+    """Return the option most like `text`, or the one that stands for "none" where no word is shared."""
+    ranks = alike(text, options)
+    others = [rank for rank in ranks if rank.option.lower() in ("other", "unknown", "none", "neutral")]
+    return others[0] if others and not ranks[0].shared else ranks[0]
 
 
 def _trigrams(text: str) -> set[str]:

@@ -148,10 +148,11 @@ def test_hand_up_is_called_for_what_needs_tools_alone(text: str, handed: bool) -
 
 
 def test_tool_choice_forces_and_forbids() -> None:
-    forced = MINI.bind_tools(TOOLS, tool_choice="send_reminder").invoke("ada@example.com")
+    text = "Look up invoice 3001 for ada@example.com"
+    forced = MINI.bind_tools(TOOLS, tool_choice="send_reminder").invoke(text)
     assert _calls([forced]) == [("send_reminder", {"email": "ada@example.com"})]
     openai = {"type": "function", "function": {"name": "send_reminder"}}
-    assert _calls([MINI.bind_tools(TOOLS, tool_choice=openai).invoke("ada@example.com")]) == _calls([forced])
+    assert _calls([MINI.bind_tools(TOOLS, tool_choice=openai).invoke(text)]) == _calls([forced])
     assert MINI.bind_tools(TOOLS, tool_choice="none").invoke("Look up invoice 3001").tool_calls == []
 
 

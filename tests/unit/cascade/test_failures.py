@@ -1,0 +1,304 @@
+"""Provider errors as they arrive from OpenAI's own client and through LangChain, over a transport without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+import pytest
+from langchain_core.exceptions import ContextOverflowError, ModelAPIError, ModelRateLimitError, ModelTimeoutError
+from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
+from langchain_openai.chat_models.base import OpenAIRefusalError
+from openai.types.chat import ChatCompletion
+from pydantic import SecretStr
+
+from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Answer = Callable[[httpx2.Request], httpx2.Response]
+
+KEY = "sk-proj-0123456789abcdefghijklmnop"
+SHAPES = Path(__file__).parents[3] / "../shared/wire/error_shapes_no_headers.jsonl"
+REQUEST = httpx2.Request("POST", "https://api.openai.com/v1/chat/completions")
+CassetteMiss = type("CannotOverwriteExistingRequestException", (Exception,), {"__module__": "vcr.errors"})
+
+
+def bug(reason: str) -> pytest.MarkDecorator:
+    """Mark what is known to be wrong; the mark fails as soon as it is mended."""
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+def by_openai(answer: Answer) -> None:
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
+        client = openai.OpenAI(api_key=KEY, max_retries=0, http_client=http)
+        client.chat.completions.create(model="gpt-5.4-nano", messages=[{"role": "user", "content": "Hi."}])
+
+
+def by_langchain(answer: Answer, *, responses: bool = False, stream: bool = False) -> None:
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
+        made: dict[str, Any] = {"max_retries": 0, "http_client": http, "use_responses_api": responses}
+        model = ChatOpenAI(model="gpt-5.4-nano", api_key=SecretStr(KEY), **made)
+        list(model.stream("Hi.")) if stream else model.invoke("Hi.")
+
+
+def by_langchain_responses(answer: Answer) -> None:
+    by_langchain(answer, responses=True)
+
+
+CLIENTS = (by_openai, by_langchain, by_langchain_responses)
+by_each_client = pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__name__)
+
+
+def error_of(ask: Callable[[Answer], None], answer: Answer) -> Exception:
+    with pytest.raises(Exception) as raised:  # noqa: PT011  (which class it is, is the client's affair)
+        ask(answer)
+    return raised.value
+
+
+def kind_of(error: Exception) -> str | None:
+    return failure["kind"] if (failure := failure_of(error)) else None
+
+
+def named(value: object) -> str:
+    return type(value).__name__ if isinstance(value, Exception) else str(value)
+
+
+def answering(status: int, error: dict[str, Any], **headers: str) -> Answer:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: httpx2.Response(status, json={"error": error}, headers=names, request=request)
+
+
+def told(message: str, code: str | None = None) -> dict[str, Any]:
+    return {"message": message, "type": "error", "param": None, "code": code}
+
+
+TOO_LARGE = "Request too large for gpt-5.4 in organization org-x on tokens per min (TPM): Limit 30000, Requested 49685."
+STATUSES: list[tuple[int, dict[str, Any], str]] = [
+    (400, told("This model's maximum context length is 128000 tokens.", "context_length_exceeded"), "overflow"),
+    (400, told("The requested model 'gpt-9' does not exist.", "model_not_found"), "unknown_model"),
+    (
+        404,
+        told("The model `gpt-9` does not exist or you do not have access to it.", "model_not_found"),
+        "unknown_model",
+    ),
+    (404, told("Resource not found"), "unknown_model"),
+    (400, told("Unsupported parameter: 'stop'.", "unsupported_parameter"), "invalid_request"),
+    (400, told("Invalid schema for function 'refund'.", "invalid_function_parameters"), "invalid_request"),
+    (401, told("Incorrect API key provided.", "invalid_api_key"), "authentication"),
+    (403, told("Country not supported.", "unsupported_country_region_territory"), "authentication"),
+    (429, told("You exceeded your current quota.", "insufficient_quota"), "authentication"),
+    (429, told("Rate limit reached for gpt-5.4.", "rate_limit_exceeded"), "rate_limit"),
+    (429, told("Slow down."), "rate_limit"),
+    (429, told(TOO_LARGE, "rate_limit_exceeded"), "too_large"),
+    (413, told("Payload too large."), "too_large"),
+    (408, told("Request timed out."), "timeout"),
+    (500, told("The server had an error."), "outage"),
+    (502, told("Bad gateway."), "outage"),
+    (503, told("Overloaded.", "server_overloaded"), "outage"),
+    (529, told("Overloaded."), "outage"),
+]
+CALLERS = {"authentication", "unknown_model", "invalid_request"}
+
+
+@by_each_client
+@pytest.mark.parametrize(
+    ("status", "error", "kind"), STATUSES, ids=[f"{row[0]} {row[1]['message'][:24]}" for row in STATUSES]
+)
+def test_each_status_and_code_is_told_apart(
+    ask: Callable[[Answer], None], status: int, error: dict[str, Any], kind: str
+) -> None:
+    failure = failure_of(error_of(ask, answering(status, error)))
+    assert failure is not None
+    assert failure["kind"] == kind
+    assert failure["retry_after_s"] is None
+    assert error["message"][:40] in failure["message"]
+    assert is_callers_mistake(failure) == (kind in CALLERS)
+
+
+@pytest.mark.skipif(not SHAPES.exists(), reason="the recorded error bodies are not here")
+@by_each_client
+def test_recorded_error_bodies_are_told_apart(ask: Callable[[Answer], None]) -> None:
+    rows = [json.loads(line) for line in SHAPES.read_text().splitlines()]
+    assert {row["error"]["code"]: kind_of(error_of(ask, answering(row["status"], row["error"]))) for row in rows} == {
+        "context_length_exceeded": "overflow",
+        "rate_limit_exceeded": "rate_limit",
+        "insufficient_quota": "authentication",
+    }
+
+
+def raising(error: Exception) -> Answer:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    return answer
+
+
+@by_each_client
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (httpx2.ReadTimeout("slow"), "timeout"),
+        (httpx2.ConnectTimeout("slow"), "timeout"),
+        (httpx2.ConnectError("refused"), "outage"),
+        (httpx2.RemoteProtocolError("Server disconnected"), "outage"),
+        (CassetteMiss("no recording matches"), None),
+    ],
+    ids=named,
+)
+def test_what_breaks_on_the_wire_is_told_apart_and_a_cassette_miss_is_no_outage(
+    ask: Callable[[Answer], None], error: Exception, kind: str | None
+) -> None:
+    raised = error_of(ask, raising(error))
+    assert isinstance(raised, openai.APIConnectionError if kind else type(error))
+    assert kind_of(raised) == kind
+
+
+def streaming(*events: str) -> Answer:
+    body = "".join(f"data: {event}\n\n" for event in events)
+    kind = {"content-type": "text/event-stream"}
+    return lambda request: httpx2.Response(200, text=body, headers=kind, request=request)
+
+
+CHUNK = json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5.4-nano", "choices": []})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(told("The server had an error."), "outage", id="server error"),
+        pytest.param(told("Too long.", "context_length_exceeded"), "overflow", id="overflow"),
+        pytest.param(told("Slow.", "rate_limit_exceeded"), "rate_limit", id="limit", marks=bug("taken for an outage")),
+    ],
+)
+def test_an_error_in_mid_stream_is_told_apart(error: dict[str, Any], kind: str) -> None:
+    events = streaming(CHUNK, json.dumps({"error": error}))
+    assert kind_of(error_of(lambda answer: by_langchain(answer, stream=True), events)) == kind
+
+
+NO_SCHEMA = openai.APIResponseValidationError(httpx2.Response(200, request=REQUEST), None)
+COMPLETION = ChatCompletion(id="c", choices=[], created=1, model="gpt-5.4-nano", object="chat.completion")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TimeoutError(), "timeout"),
+        (ConnectionRefusedError("refused"), "outage"),
+        (httpx2.PoolTimeout("busy"), "timeout"),
+        (httpx2.ConnectError("refused"), "outage"),
+        (StreamChunkTimeoutError(30.0), "timeout"),
+        (openai.APITimeoutError(REQUEST), "timeout"),
+        (openai.APIConnectionError(request=REQUEST), "outage"),
+        (ContextOverflowError("too long"), "overflow"),
+        (ModelTimeoutError("slow"), "timeout"),
+        (OpenAIRefusalError("No."), None),
+        (openai.OpenAIError("Missing credentials."), None),
+        (CassetteMiss("no recording matches"), None),
+        (ValueError("400"), None),
+        (KeyError("status_code"), None),
+        (ExceptionGroup("two", [ValueError("a")]), None),
+        pytest.param(ModelRateLimitError("slow down"), "rate_limit", marks=bug("LangChain's own class is not read")),
+        pytest.param(ModelAPIError("overloaded"), "outage", marks=bug("LangChain's own class is not read")),
+        pytest.param(NO_SCHEMA, "outage", marks=bug("a garbled 200 is taken for the caller's mistake")),
+    ],
+    ids=named,
+)
+def test_an_error_is_known_by_its_class_and_a_bug_is_nobodys(error: Exception, kind: str | None) -> None:
+    assert kind_of(error) == kind
+
+
+@bug("a structured answer that was cut off or filtered ends the run: no tier above is asked")
+@pytest.mark.parametrize("error", [openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError])
+def test_a_structured_answer_that_did_not_come_is_the_providers_failure(error: Any) -> None:
+    assert failure_of(error(completion=COMPLETION)) is not None
+
+
+def after(cause: Exception, error: Exception, *, on_purpose: bool = False, unrelated: bool = False) -> Exception:
+    """Chain `error` to `cause` as `raise error from cause`, `from None` or, by default, a bug in a handler does."""
+    error.__context__ = cause
+    if on_purpose or unrelated:
+        error.__cause__ = cause if on_purpose else None  # also sets `__suppress_context__`
+    return error
+
+
+LIMITED = error_of(by_openai, answering(429, told("Slow down."), retry_after="7"))
+MISSED = CassetteMiss("no recording matches")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(after(LIMITED, RuntimeError("node"), on_purpose=True), "rate_limit", id="raised from"),
+        pytest.param(after(LIMITED, KeyError("x"), unrelated=True), None, id="raised from None"),
+        pytest.param(
+            after(MISSED, openai.APIConnectionError(request=REQUEST), on_purpose=True), None, id="a cassette miss"
+        ),
+        pytest.param(after(after(MISSED, OSError()), ConnectionError("Down.")), None, id="a cassette miss deep down"),
+        pytest.param(after(LIMITED, KeyError("x")), None, id="a bug in a handler", marks=bug("taken for a rate limit")),
+    ],
+)
+def test_a_wrapped_error_is_known_by_what_it_was_raised_from(error: Exception, kind: str | None) -> None:
+    assert kind_of(error) == kind
+
+
+def test_a_circle_of_causes_ends() -> None:
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert failure_of(first) is None
+
+
+@by_each_client
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("soon", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        pytest.param("-1", None, marks=bug("a wait below zero")),
+        pytest.param("nan", None, marks=bug("a wait that is no number is no longer than any limit")),
+    ],
+)
+def test_the_wait_is_read_off_the_header(ask: Callable[[Answer], None], header: str, seconds: float | None) -> None:
+    failure = failure_of(error_of(ask, answering(429, told("Slow down."), retry_after=header)))
+    assert failure is not None
+    assert failure["retry_after_s"] == seconds
+
+
+@bug("the kind is read off the cause, the wait only off the outermost error")
+def test_the_wait_is_read_off_a_wrapped_error_too() -> None:
+    failure = failure_of(after(LIMITED, RuntimeError("node"), on_purpose=True))
+    assert failure is not None
+    assert failure["retry_after_s"] == 7.0
+
+
+@by_each_client
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Rate limit reached.",
+        pytest.param(f"Incorrect API key provided: {KEY}. You can find it.", marks=bug("the provider quotes the key")),
+    ],
+)
+def test_the_message_holds_no_key(ask: Callable[[Answer], None], message: str) -> None:
+    failure = failure_of(error_of(ask, answering(401, told(message, "invalid_api_key"))))
+    assert failure is not None
+    assert KEY not in failure["message"]
+
+
+def test_the_message_is_one_short_line_with_the_class() -> None:
+    failure = failure_of(openai.APIConnectionError(message="Down.\nRequest: ...", request=REQUEST))
+    assert failure == {"kind": "outage", "message": "APIConnectionError: Down.", "retry_after_s": None}
+    long = failure_of(TimeoutError("x" * 9_000))
+    assert long is not None
+    assert len(long["message"]) < 250
+    assert failure_of(TimeoutError()) == {
+        "kind": "timeout",
+        "message": "TimeoutError: no message",
+        "retry_after_s": None,
+    }
