@@ -31,8 +31,8 @@ def add_turn(left: list[BaseMessage], right: Any) -> list[BaseMessage]:
 class Run(TypedDict):
     """What the nodes of one run hand on to each other."""
 
-    id: str
-    """The run's id, on each of its ledger entries."""
+    id: str | None
+    """The run's id, on each of its ledger entries; `None` where something else than our `classify` began the run."""
 
     unfit: list[str]
     """Names of the tiers that cannot take the request."""

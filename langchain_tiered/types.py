@@ -49,7 +49,7 @@ FailureKind = Literal[
     "rate_limit", "too_large", "overflow", "outage", "timeout", "authentication", "unknown_model", "invalid_request"
 ]
 
-RESERVED_NAMES = frozenset({"classify", "check", "__start__", "__end__"})
+RESERVED_NAMES = frozenset({"classify", "check", "none", "__start__", "__end__"})
 RESERVED_CHARACTERS = (":", "|")
 
 
@@ -426,7 +426,7 @@ class Tier:
     """
 
     name: str
-    """The node, ledger and route name. Not `classify`, `check`, `__start__` or `__end__`, and without `:` and `|`."""
+    """The node, ledger and route name. Not in `RESERVED_NAMES`, and without `:` and `|`."""
 
     model: BaseChatModel | str
     """A chat model, or a `provider:model` string that is built at first use, so that no key is needed before."""
@@ -457,8 +457,8 @@ class Tier:
             raise InvalidTierError(f"Tier name {self.name!r} is empty. Give each tier a short name, such as 'nano'.")
         if self.name in RESERVED_NAMES or any(character in self.name for character in RESERVED_CHARACTERS):
             raise InvalidTierError(
-                f"Tier name {self.name!r} is reserved: the graph uses {', '.join(sorted(RESERVED_NAMES))} "
-                "for nodes of its own, and ':' and '|' in namespaces. Choose another name."
+                f"Tier name {self.name!r} is reserved: graph and ledger use {', '.join(sorted(RESERVED_NAMES))}, "
+                "and LangGraph ':' and '|' in namespaces. Choose another name."
             )
         if not self.model:
             raise InvalidTierError(

@@ -153,16 +153,19 @@ class Recorder(BaseCallbackHandler):
             call.shown = not call.held and bool(part.get("text"))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
-        """Book a call that was answered: `tool_turn` if it calls tools, else `accepted` until a check says no.
+        """Book a call that was answered: `tool_turn` if it calls tools, else `accepted`.
 
-        An answer out of LangChain's own cache used nothing and costs nothing.
+        A tier's answer is `rejected` until a check accepts it, so that a run which raises leaves it rightly booked.
+        One out of LangChain's own cache used nothing and costs nothing.
         """
         if (call := self._calls.pop(run_id, None)) is not None:
             message = _message(response)
             calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
             replayed = _is_replayed(message)
             tokens = Tokens(0, 0, 0, 0) if replayed else _tokens(response)
-            entry = _entry(run_id, call, response, tokens, "tool_turn" if calls else "accepted")
+            is_answer = _role(call.metadata) == "answer"
+            outcome: Outcome = "tool_turn" if calls else "rejected" if is_answer else "accepted"
+            entry = _entry(run_id, call, response, tokens, outcome)
             if replayed:
                 entry["cost_usd"] = 0.0
             self._end(call, entry)

@@ -98,16 +98,16 @@ def run(
         agents = Agents(TierRouter(served.tiers, policy=Policy(pin=pin)), load_tools(tools))
         agents.of(None)  # what is wrong with the tools is told before the first request
     console = Console(highlight=False)
-    _note(console, served)
     began = perf_counter()
     with _writer(out, file) as write:
+        _note(console, served)
         results, ended = _run(records, agents, concurrency, write)
     if file is None:
         _print_one(console, results)
     else:
         _print_many(console, results, len(records), perf_counter() - began, served, answers=show_answers)
     if isinstance(ended, KeyboardInterrupt):
-        console.print("Interrupted. What was under way is not counted, and may have cost something.")
+        console.print("\nInterrupted. What was under way is not counted, and may have cost something.")
         raise typer.Exit(INTERRUPTED)
     if ended is not None:
         raise ended
@@ -145,7 +145,9 @@ def _records(text: str | None, file: Path | None) -> Sequence[Record]:
     if (text is None) == (file is None):
         raise typer.BadParameter("Give one TEXT, or --file IN.jsonl.")
     if file is None:
-        return [text_record(text or "")]
+        if not (text := text or "").strip():
+            raise typer.BadParameter("TEXT is empty.")
+        return [text_record(text)]
     if not (records := read_records(file)):
         raise typer.BadParameter(f'{file} has no records. Write one JSON object a line, such as {{"text": "Hello"}}.')
     return records

@@ -120,6 +120,8 @@ def is_expected(error: Exception) -> bool:
     return isinstance(error, (TieredError, GraphRecursionError)) or failure_of(error) is not None
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name where it says nothing."""
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says; a provider's with its type."""
+    if not isinstance(error, TieredError) and (failure := failure_of(error)) is not None:
+        return failure["message"]
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -75,18 +75,20 @@ def load_tools(target: str | None) -> Sequence[Tool]:
     found: Any = getattr(module, name)
     tools = found() if callable(found) and not hasattr(found, "args_schema") else found
     if not isinstance(tools, (list, tuple)):
-        raise ConfigurationError(f"{target} is {tools!r}, expected a list of tools, or a function that returns one.")
+        got = type(tools).__name__
+        raise ConfigurationError(f"{target} gives a {got}, expected a list of tools, or a function that returns one.")
     tool_facts(tools)
     return tools
 
 
 def _file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{__name__}.{path.stem}"  # a file may be called like a module that others need
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigurationError(f"There is no file {str(path)!r}.")
     module = importlib.util.module_from_spec(spec)
     _importable(path.resolve().parent)
-    sys.modules[path.stem] = module  # where the hints of its functions are looked up
+    sys.modules[name] = module  # where the hints of its functions are looked up
     spec.loader.exec_module(module)
     return module
 

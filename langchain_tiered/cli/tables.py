@@ -91,8 +91,8 @@ def outcome(results: Sequence[Result], total: int, seconds: float) -> str:
     raised = sum(bool(result.route and result.route["escalated_from"]) for result in results)
     done = f"{len(results)} of {total}" if len(results) < total else str(total)
     return (
-        f"{done} requests in {seconds:.1f} s: {found['answered']} answered, {found['failed']} failed, "
-        f"{found['skipped']} skipped. Escalated: {raised}."
+        f"{done} request{'s' * (total != 1)} in {seconds:.1f} s: {found['answered']} answered, "
+        f"{found['failed']} failed, {found['skipped']} skipped. Escalated: {raised}."
     )
 
 
@@ -138,7 +138,11 @@ def savings(ledger: Ledger) -> Table:
         ("saved", Text(f"{usd(saved)}{share}", style="bold green" if (saved or 0) > 0 else "bold")),
     ]
     if ledger.unpriced:
-        rows.append(("unpriced", ", ".join(ledger.unpriced)))
+        known = Ledger(entry for entry in ledger if entry["cost_usd"] is not None)
+        told = (
+            f"{len(ledger) - len(known)} of {', '.join(ledger.unpriced)}; the other calls cost {usd(known.total_usd)}"
+        )
+        rows.append(("unpriced", told))
     return pairs(rows)
 
 
@@ -164,7 +168,7 @@ def decision_pairs(decision: Decision) -> Table:
         [
             *_facts(decision.facts),
             ("rules", _said(by_rules) if by_rules else "unsure"),
-            ("classifier", f"{_said(heard)} It cost {usd(decision.ledger.total_usd)}." if heard else "not asked"),
+            ("classifier", f"{_said(heard)} Cost: {usd(decision.ledger.total_usd)}." if heard else "not asked"),
             ("tier", Text(route["tier"], style="bold")),
             ("task", route["task"]),
             ("decided by", route["decided_by"]),

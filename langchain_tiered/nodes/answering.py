@@ -17,7 +17,9 @@ from langchain_tiered.nodes.ladder import (
     dicts_of,
     failed_attempt,
     hand_up_reason,
+    priced,
     run_context,
+    run_of,
     turn_of,
     unstreamed,
 )
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
+    from langchain_tiered.state import Run
     from langchain_tiered.types import Tier
 
 HAND_UP = {
@@ -71,24 +74,26 @@ class AnswerNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt; a provider's error becomes a failed one where another attempt may help."""
-        recorder, context, run_id = Recorder(), run_context(), _run_id(input)
-        with accounted(input, run_id, recorder):
-            model = self.ladder.models.of(self.tier, context, _fallback(input))
+        recorder, context, run = Recorder(), run_context(), run_of(input)
+        with accounted(input, run["id"], recorder):
+            model = self.ladder.models.of(self.tier, context, run["fallback"])
             call = self._bind(input, model, is_async=False)
             try:
-                answer = call.invoke(self._messages(input, context), self._config(config, recorder, run_id))
+                answer = call.invoke(self._messages(input, context), self._config(config, recorder, context, run))
             except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
                 return self._failed(input, error, recorder)
         return self._answered(input, answer, recorder)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        recorder, context, run_id = Recorder(), run_context(), _run_id(input)
-        with accounted(input, run_id, recorder):
-            model = await self.ladder.models.aof(self.tier, context, _fallback(input))
+        recorder, context, run = Recorder(), run_context(), run_of(input)
+        with accounted(input, run["id"], recorder):
+            model = await self.ladder.models.aof(self.tier, context, run["fallback"])
             call = self._bind(input, model, is_async=True)
             try:
-                answer = await call.ainvoke(self._messages(input, context), self._config(config, recorder, run_id))
+                answer = await call.ainvoke(
+                    self._messages(input, context), self._config(config, recorder, context, run)
+                )
             except Exception as error:  # noqa: BLE001  (as in `invoke`)
                 return self._failed(input, error, recorder)
         return self._answered(input, answer, recorder)
@@ -113,13 +118,14 @@ class AnswerNode(Node):
         system = self.ladder.system_message(self.tier, context, self.prompt, self._lacking(state))
         return [system, *state["messages"]] if system else state["messages"]
 
-    def _config(self, config: RunnableConfig | None, recorder: Recorder, run_id: str) -> RunnableConfig:
-        return recording(ensure_config(config), recorder, call_metadata(role="answer", tier=self.tier, run_id=run_id))
+    def _config(self, config: RunnableConfig | None, recorder: Recorder, context: object, run: Run) -> RunnableConfig:
+        tier = priced(self.tier, context, run["fallback"])
+        return recording(ensure_config(config), recorder, call_metadata(role="answer", tier=tier, run_id=run["id"]))
 
     def _answered(self, state: State, answer: AIMessage, recorder: Recorder) -> State:
         attempt = attempt_of(
             self.tier.name,
-            fallback=_fallback(state),
+            fallback=run_of(state)["fallback"],
             messages=dicts_of([*turn_of(state["messages"]), answer]),
             hand_up=hand_up_reason(answer),
             **answered(recorder),
@@ -130,17 +136,7 @@ class AnswerNode(Node):
         attempt = failed_attempt(
             self.tier.name,
             error,
-            fallback=_fallback(state),
+            fallback=run_of(state)["fallback"],
             messages=dicts_of(turn_of(state["messages"])),
         )
         return {"attempts": [attempt], "ledger": recorder.drain(), "error": error}
-
-
-def _run_id(state: State) -> str:
-    run_id: str = state["run"]["id"]
-    return run_id
-
-
-def _fallback(state: State) -> int:
-    fallback: int = state["run"]["fallback"]
-    return fallback

@@ -15,7 +15,7 @@ from langgraph.types import Command, Overwrite
 from langchain_tiered.accounting.recorder import Recorder, call_metadata, rebook, recording
 from langchain_tiered.cascade.checks import BUILT_IN, CheckInput, ajudge, judge
 from langchain_tiered.errors import NoAnswerAcceptedError
-from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, up_to_last_tool_result
+from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_of, up_to_last_tool_result
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Judge:
         return self.ladder.checks.of(tier, route["task"]), given
 
     def _config(self, tier: Tier, state: State, recorder: Recorder, config: RunnableConfig | None) -> RunnableConfig:
-        run_id = state.get("run", {}).get("id")
-        return recording(ensure_config(config), recorder, call_metadata(role="judge", tier=tier, run_id=run_id))
+        told = call_metadata(role="judge", tier=tier, run_id=run_of(state)["id"])
+        return recording(ensure_config(config), recorder, told)
 
 
 def _need_no_model(checks: Sequence[Check]) -> bool:
@@ -85,7 +85,7 @@ class CheckNode(Node):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Judge the last attempt where that was not done yet, and carry out the step that follows."""
         recorder = Recorder()
-        with accounted(input, input["run"]["id"], recorder):
+        with accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
                 verdict = self.judge.verdict(self._tier(attempt), input, answer, recorder, config)
@@ -98,7 +98,7 @@ class CheckNode(Node):
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Do what `invoke` does."""
         recorder = Recorder()
-        with accounted(input, input["run"]["id"], recorder):
+        with accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
                 verdict = await self.judge.averdict(self._tier(attempt), input, answer, recorder, config)
@@ -124,7 +124,7 @@ class CheckNode(Node):
         messages = messages_from_dict(attempt["messages"])
         if step.action == "accept":
             return step, update | {"messages": _accepted(state["route"], attempt, messages)}
-        update["run"] = {**state["run"], "fallback": step.fallback}
+        update["run"] = {**run_of(state), "fallback": step.fallback}
         if carried := up_to_last_tool_result(messages):
             update["messages"] = carried
         if step.action == "escalate":
@@ -137,7 +137,7 @@ class CheckNode(Node):
     def _corrected(self, state: State, attempt: Attempt, step: Step) -> list[LedgerEntry]:
         """Return the entry of the attempt's answer, if more is known of its outcome than when it was booked."""
         outcome = self._outcome(state["route"], attempt, step)
-        entry = next((entry for entry in reversed(state["ledger"]) if entry["id"] == attempt["call_id"]), None)
+        entry = next((entry for entry in reversed(state.get("ledger", ())) if entry["id"] == attempt["call_id"]), None)
         if entry is None or entry["outcome"] == outcome:
             return []
         corrected = entry.copy()

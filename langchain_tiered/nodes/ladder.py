@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from langchain_core.runnables import Runnable
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import get_runtime
 
+from langchain_tiered.accounting.ledger import book
 from langchain_tiered.cascade.checks import Checks
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
 from langchain_tiered.cascade.steps import Limits, Step, next_step
 from langchain_tiered.models import Models, field_of, setting
 from langchain_tiered.routing.policy import Policy
+from langchain_tiered.state import Run
 from langchain_tiered.types import Attempt, Route, Tier, TierFacts, Verdict
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ class Ladder:
             max_wait_s=self.policy.max_wait_s,
             on_rate_limit=self.policy.on_rate_limit,
             floor=self.policy.floor_of(route["task"], self.facts),
-            unfit=frozenset(state.get("run", {}).get("unfit", ())),
+            unfit=frozenset(run_of(state)["unfit"]),
         )
         return next_step(route, attempts, self.facts, limits)
 
@@ -118,6 +121,21 @@ def streams(model: BaseChatModel, *, is_async: bool) -> bool:
 def unstreamed(model: BaseChatModel) -> BaseChatModel:
     """Return a copy of `model` whose tokens no stream shows; `with_config` would lose the tag at `bind_tools`."""
     return model.model_copy(update={"tags": [*(model.tags or ()), "nostream"]})
+
+
+def run_of(state: Mapping[str, Any]) -> Run:
+    """Return what the nodes of the run hand on; a graph of one's own may route without our `classify`."""
+    run: Run | None = state.get("run")
+    return run or Run(id=None, unfit=[], fallback=0)
+
+
+def priced(tier: Tier, context: object, fallback: int) -> Tier:
+    """Return the tier as its call is priced: rates of its own are not those of a fallback or of the context's model."""
+    if tier.rates is None:
+        return tier
+    wanted = setting(context, field_of(tier.name, "model")) or tier.model
+    own = not fallback and (wanted is tier.model or wanted == tier.model)
+    return tier if own else replace(tier, rates=None)
 
 
 def run_context() -> object:
@@ -184,7 +202,7 @@ def dicts_of(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def accounted(state: Mapping[str, Any], run_id: str, recorder: Recorder | None = None) -> Iterator[None]:
+def accounted(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> Iterator[None]:
     """Put what the run has paid, and tried, on any error that leaves the block. An interrupt is no error."""
     try:
         yield
@@ -200,7 +218,5 @@ def accounted(state: Mapping[str, Any], run_id: str, recorder: Recorder | None =
         raise
 
 
-def _paid(state: Mapping[str, Any], run_id: str, recorder: Recorder | None) -> list[LedgerEntry]:
-    entries = {entry["id"]: entry for entry in state.get("ledger", ()) if entry["run_id"] == run_id}
-    entries |= {entry["id"]: entry for entry in (recorder.entries if recorder else ())}
-    return list(entries.values())
+def _paid(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:
+    return book([entry for entry in state.get("ledger", ()) if entry["run_id"] == run_id], recorder.entries)

@@ -28,6 +28,9 @@ from langchain_tiered.nodes.ladder import (
     dicts_of,
     failed_attempt,
     hand_up_reason,
+    priced,
+    run_context,
+    run_of,
     turn_of,
     unstreamed,
 )
@@ -80,7 +83,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Call the tier's model, and judge the answer if it is one."""
         recorder = _recorder()
-        model = self.ladder.models.of(self.tier, request.runtime.context, _state(request)["run"]["fallback"])
+        model = self.ladder.models.of(self.tier, request.runtime.context, run_of(request.state)["fallback"])
         try:
             response = handler(self._prepared(request, model, is_async=False))
         except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
@@ -95,7 +98,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Do what `wrap_model_call` does."""
         recorder = _recorder()
-        model = await self.ladder.models.aof(self.tier, request.runtime.context, _state(request)["run"]["fallback"])
+        model = await self.ladder.models.aof(self.tier, request.runtime.context, run_of(request.state)["fallback"])
         try:
             response = await handler(self._prepared(request, model, is_async=True))
         except Exception as error:  # noqa: BLE001  (as in `wrap_model_call`)
@@ -141,7 +144,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
             verdict = Verdict(accepted=False, check="matches_schema", reason=str(error), score=None)
             return self._ended(self._attempt(request, recorder, [error.ai_message], verdict=verdict), recorder)
         said = dicts_of(turn_of(request.state["messages"]))
-        fallback = _state(request)["run"]["fallback"]
+        fallback = run_of(request.state)["fallback"]
         attempt = failed_attempt(self.tier.name, error, messages=said, fallback=fallback)
         return self._ended(attempt, recorder, error=error)
 
@@ -149,7 +152,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], recorder: Recorder, result: Sequence[BaseMessage] | None, **said: Any
     ) -> Attempt:
         messages = [] if result is None else dicts_of([*turn_of(request.state["messages"]), *result])
-        fallback = _state(request)["run"]["fallback"]
+        fallback = run_of(request.state)["fallback"]
         return attempt_of(self.tier.name, fallback=fallback, messages=messages, **said, **answered(recorder))
 
     def _ended(self, attempt: Attempt, recorder: Recorder, **more: Any) -> ExtendedModelResponse[Any]:
@@ -185,14 +188,14 @@ class LoopNode(RunnableLambda[Any, Any]):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt: the loop ends with an accepted answer, or without a word."""
         recorder = Recorder()
-        with accounted(input, input["run"]["id"], recorder):
+        with accounted(input, run_of(input)["id"], recorder):
             visit = self.loop.invoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
         recorder = Recorder()
-        with accounted(input, input["run"]["id"], recorder):
+        with accounted(input, run_of(input)["id"], recorder):
             visit = await self.loop.ainvoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder)
 
@@ -201,13 +204,15 @@ class LoopNode(RunnableLambda[Any, Any]):
         return {name: state[name] for name in shared if name in state}
 
     def _config(self, state: State, config: RunnableConfig | None, recorder: Recorder) -> RunnableConfig:
-        told = call_metadata(role="answer", tier=self.tier, run_id=state["run"]["id"], loop=True)
+        run = run_of(state)
+        tier = priced(self.tier, run_context(), run["fallback"])
+        told = call_metadata(role="answer", tier=tier, run_id=run["id"], loop=True)
         return recording(ensure_config(config), recorder, told)
 
     def _written(self, state: State, visit: State, recorder: Recorder) -> State:
         """Return the attempt, what it cost, and what the visit changed in the user's own channels."""
         tried = visit.get("attempts", ())[len(state.get("attempts", ())) :]
-        attempt = tried[-1] if tried else attempt_of(self.tier.name, fallback=state["run"]["fallback"])
+        attempt = tried[-1] if tried else attempt_of(self.tier.name, fallback=run_of(state)["fallback"])
         update: State = {"ledger": [*visit.get("ledger", ()), *recorder.drain()]}
         if not (attempt["messages"] or attempt["failure"]):
             attempt = _passed(attempt, state["messages"], visit["messages"])

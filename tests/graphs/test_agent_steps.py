@@ -12,6 +12,7 @@ from langchain_core.tools import tool
 
 from langchain_tiered import Ledger, Policy, Tier, TierRouter, collect_ledger, create_tiered_agent
 from langchain_tiered.errors import NoAnswerAcceptedError, NoTierFitsError
+from langchain_tiered.types import Rates
 
 if TYPE_CHECKING:
     from langchain_tiered.cascade import CheckInput
@@ -154,6 +155,17 @@ def test_a_fallback_stands_in_for_a_model_that_is_down(run: Any) -> None:
     result = run(agent, ask(LABEL))
     assert (result["messages"][-1].text, result["route"]["tier"]) == ("spare", "nano")
     assert outcomes(result) == [("nano", "failed"), ("nano", "accepted")]
+
+
+def test_a_tiers_own_rates_do_not_price_another_model_that_stands_in(run: Any) -> None:
+    spare = model("gpt-5.4-mini", say("spare"))
+    dear = Rates(input_usd=1000, output_usd=1000)
+    down = in_turn(say("own"), fail(ConnectionError("down")), say("own"))
+    first = Tier("nano", model("nano", down), criteria="", fallbacks=[spare], rates=dear, price_factor=2)
+    agent = create_tiered_agent([first])
+    assert Ledger(run(agent, ask(LABEL))["ledger"]).total_usd == pytest.approx(2 * 1.1)
+    assert run(agent, ask(LABEL))["ledger"][-1]["cost_usd"] == pytest.approx(2 * 0.0012)
+    assert run(agent, ask(LABEL), context={"nano_model": spare})["ledger"][0]["cost_usd"] == pytest.approx(2 * 0.0012)
 
 
 def test_a_rate_limit_at_the_top_is_answered_one_tier_below_and_the_route_stays(run: Any) -> None:

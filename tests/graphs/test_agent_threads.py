@@ -19,7 +19,7 @@ from langgraph.prebuilt import InjectedState
 from langgraph.types import Command
 
 from langchain_tiered import Ledger, Policy, Tier, TieredState, create_tiered_agent
-from langchain_tiered.errors import ConfigurationError, UnknownTierError
+from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError, UnknownTierError
 
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 
@@ -58,6 +58,14 @@ def test_attempts_of_the_last_turn_do_not_count_in_the_next(run: Any) -> None:
     agent = create_tiered_agent(scripted, policy=Policy(reroute="turn"), checkpointer=InMemorySaver())
     for _ in range(4):  # two escalations are the limit of a turn, not of a thread
         assert run(agent, ask(LABEL), THREAD)["messages"][-1].text == "m"
+
+
+def test_a_run_that_raises_leaves_its_answers_booked_as_rejected_in_the_thread(run: Any) -> None:
+    agent = create_tiered_agent(tiers(nano=say(""), mini=say("")), checkpointer=InMemorySaver())
+    with pytest.raises(NoAnswerAcceptedError):
+        run(agent, ask(LABEL), THREAD)
+    stored = agent.get_state(THREAD).values["ledger"]
+    assert [(entry["tier"], entry["outcome"]) for entry in stored] == [("nano", "rejected"), ("mini", "rejected")]
 
 
 def test_what_is_stored_is_plain_under_strict_msgpack(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,11 @@ from langchain_tiered.accounting import (
 from langchain_tiered.types import Rates, Tier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from langchain_core.runnables import RunnableConfig
+
+    from langchain_tiered.types import LedgerEntry
 
 
 def test_call_becomes_one_entry_with_all_that_is_known() -> None:
@@ -55,7 +59,7 @@ def test_call_becomes_one_entry_with_all_that_is_known() -> None:
         "reasoning_tokens": None,
         "cost_usd": pytest.approx(MINI_USD),
         "latency_s": latency_s,
-        "outcome": "accepted",
+        "outcome": "rejected",
     }
     assert json.loads(json.dumps(entry)) == entry
 
@@ -90,7 +94,7 @@ def _nested(kind: str) -> tuple[Any, ScriptedModel]:
 
 @pytest.mark.parametrize("kind", ["lambda", "graph", "agent"])
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_each_call_is_booked_once_when_nested(kind: str, is_async: bool) -> None:  # noqa: FBT001  (a parameter of the test)
+async def test_each_call_is_booked_once_when_nested(kind: str, *, is_async: bool) -> None:
     runnable, paid = _nested(kind)
     recorder = Recorder()
     with collect_ledger() as ledger:
@@ -283,6 +287,25 @@ def test_drain_returns_each_entry_once_and_again_when_booked_again() -> None:
     recorder.book([{**entry, "outcome": "rejected"}])
     assert [one["outcome"] for one in recorder.drain()] == ["accepted", "rejected"]
     assert [one["outcome"] for one in recorder.entries] == ["rejected", "accepted"]
+
+
+def test_drain_returns_the_newest_form_of_an_entry_booked_twice_before_it() -> None:
+    recorder = Recorder()
+    mini().invoke("hi", under(recorder))
+    recorder.book([{**recorder.entries[0], "outcome": "rejected"}])
+    assert [one["outcome"] for one in recorder.drain()] == ["rejected"]
+
+
+async def test_async_call_is_booked_in_the_loops_own_thread() -> None:
+    threads: list[int] = []
+
+    class _Watched(Recorder):
+        def book(self, entries: Iterable[LedgerEntry]) -> None:
+            threads.append(threading.get_ident())
+            super().book(entries)
+
+    await mini().ainvoke("hi", under(_Watched()))
+    assert threads == [threading.get_ident()]
 
 
 def test_answered_is_the_newest_answer_whatever_came_after_it() -> None:

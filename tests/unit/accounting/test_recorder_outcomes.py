@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,11 +38,9 @@ class _OverflowError(Exception):
 class _LengthError(Exception):
     """Like the error of OpenAI's client about a completion that is too short to parse."""
 
-    class completion:  # noqa: N801  (an attribute that holds an object)
-        class usage:  # noqa: N801  (the same)
-            @staticmethod
-            def model_dump() -> dict[str, int]:
-                return {"prompt_tokens": 1_000, "completion_tokens": 100}
+    def __init__(self) -> None:
+        usage = SimpleNamespace(model_dump=lambda: {"prompt_tokens": 1_000, "completion_tokens": 100})
+        self.completion = SimpleNamespace(usage=usage)
 
 
 def partial(**more: Any) -> LLMResult:
