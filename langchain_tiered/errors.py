@@ -21,7 +21,7 @@ as `error.ledger`, and the attempts made as `error.attempts`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,9 @@ class TieredError(Exception):
 
     attempts: Sequence[Attempt] = ()
     """What had been tried in the turn when the error was raised."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), str(self), vars(self))
 
 
 class ConfigurationError(TieredError, ValueError):
@@ -148,6 +151,14 @@ class MissingExtraError(TieredError, ImportError):
         self.extra = extra
         """The name of the extra."""
         super().__init__(f"{what} needs an optional part: pip install 'langchain-tiered[{extra}]'")
+
+
+def _restored(kind: type[TieredError], message: str, data: dict[str, Any]) -> TieredError:
+    """Make an error again as it was, in another process: its message is not what it was made from."""
+    error = kind.__new__(kind, message)
+    error.args = (message,)
+    vars(error).update(data)
+    return error
 
 
 def _tried(attempts: Sequence[Attempt]) -> str:

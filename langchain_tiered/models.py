@@ -7,6 +7,7 @@ request is about to need it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from langchain_tiered.errors import ModelNotBuiltError
 from langchain_tiered.types import Tier, TierFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from langchain_core.callbacks import CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage
@@ -66,13 +67,13 @@ def setting(context: object, name: str) -> Any:
     """Read `name` off a run's context, which may be a dataclass, a mapping or `None`; `None` where it is not set."""
     if context is None:
         return None
-    return context.get(name) if isinstance(context, dict) else getattr(context, name, None)
+    return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
 
 
 def field_of(tier_name: str, what: str) -> str:
     """Name the context field of a tier's `model` or `prompt`: `nano_model`, or `gpt_mini_model` for `gpt-mini`."""
     plain = "".join(character if character.isalnum() else "_" for character in tier_name)
-    return f"{plain}_{what}"
+    return f"{plain}_{what}" if plain.isidentifier() else f"tier_{plain}_{what}"
 
 
 class Placeholder(BaseChatModel):
@@ -172,7 +173,7 @@ class Models:
         )
 
     def _profile(self, tier: Tier, context: object) -> Mapping[str, Any]:
-        """Return what a model can take; nothing for one that cannot be built: the call itself will say what is missing."""
+        """Return what a model can take; nothing for one that cannot be built: its call will say what is missing."""
         wanted = self._wanted(tier, context, 0)
         if not isinstance(wanted, BaseChatModel) and wanted in self._unknown and wanted not in self._built:
             return {}  # asked once, since asking imports the provider; a call tries again, and a key may have come
@@ -187,18 +188,19 @@ def _initialised(spec: str, who: str) -> BaseChatModel:
     """Build the model of a `provider:model` string, importing its provider."""
     from langchain.chat_models import init_chat_model  # noqa: PLC0415  (half a second that a router of rules never needs)
 
+    form = "Write it as 'provider:model', such as 'openai:gpt-5.4-nano'."
+    if not isinstance(spec, str):
+        raise ModelNotBuiltError(who, spec, "It is neither a chat model nor a string.", form) from TypeError(spec)
     try:
         return init_chat_model(spec)
     except ImportError as error:
         raise ModelNotBuiltError(who, spec, f"{error}.", "Install the provider's package.") from error
     except ValueError as error:
         why = str(error).partition("\n")[0]
-        raise ModelNotBuiltError(
-            who, spec, why, "Write it as 'provider:model', such as 'openai:gpt-5.4-nano'."
-        ) from error
+        raise ModelNotBuiltError(who, spec, why, form) from error
     except Exception as error:
         if type(error).__module__.startswith("langchain"):
             raise
-        provider = spec.partition(":")[0].upper()
-        mend = f"Set {provider}_API_KEY, or pass tiers whose models you have: offline_tiers() needs no key."
+        provider = spec.partition(":")[0] if ":" in spec else type(error).__module__.partition(".")[0]
+        mend = f"Set {provider.upper()}_API_KEY, or pass tiers whose models you have: offline_tiers() needs no key."
         raise ModelNotBuiltError(who, spec, str(error), mend) from error

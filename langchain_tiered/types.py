@@ -46,7 +46,15 @@ DecidedBy = Literal["rules", "classifier", "policy", "pin", "latch", "escalation
 Role = Literal["classify", "answer", "judge", "plan", "review", "summarize", "other"]
 Outcome = Literal["accepted", "rejected", "failed", "downgraded", "truncated", "tool_turn"]
 FailureKind = Literal[
-    "rate_limit", "too_large", "overflow", "outage", "timeout", "authentication", "unknown_model", "invalid_request"
+    "rate_limit",
+    "too_large",
+    "overflow",
+    "outage",
+    "timeout",
+    "no_answer",
+    "authentication",
+    "unknown_model",
+    "invalid_request",
 ]
 
 RESERVED_NAMES = frozenset({"classify", "check", "none", "__start__", "__end__"})
@@ -464,16 +472,23 @@ class Tier:
             raise InvalidTierError(
                 f"Tier {self.name!r} has no model. Give a chat model or a string like 'openai:gpt-5.4-nano'."
             )
-        if self.max_input_tokens is not None and self.max_input_tokens <= 0:
+        if self.max_input_tokens is not None and not _is_above_zero(self.max_input_tokens):
             raise InvalidTierError(
                 f"Tier {self.name!r}: max_input_tokens={self.max_input_tokens!r} must be at least 1, "
                 "or None for the model's window."
             )
-        if not 0 < self.price_factor < float("inf"):
+        if not _is_above_zero(self.price_factor):
             raise InvalidTierError(
                 f"Tier {self.name!r}: price_factor={self.price_factor!r} must be above 0; "
                 "1.0 is the list price, 0.5 batch or flex."
             )
+        for check in self.checks:
+            if not callable(check):
+                raise InvalidTierError(f"Tier {self.name!r}: check {check!r} is not callable. Give functions.")
+
+
+def _is_above_zero(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < float("inf")
 
 
 def checked_tiers(tiers: Sequence[Tier]) -> tuple[Tier, ...]:
@@ -483,6 +498,8 @@ def checked_tiers(tiers: Sequence[Tier]) -> tuple[Tier, ...]:
         InvalidTierError: If there is none, or something in the sequence is no `Tier`.
         DuplicateNameError: If two share a name.
     """
+    if isinstance(tiers, Tier):
+        raise InvalidTierError(f"One Tier, {tiers.name!r}, was given instead of a sequence. Write [tier].")
     checked = tuple(tiers)
     if not checked:
         raise InvalidTierError(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langgraph.errors import GraphBubbleUp
@@ -22,11 +23,23 @@ if TYPE_CHECKING:
 
     from langchain_tiered.types import Task, Tier
 
-CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length"})
-"""Finish reasons that mean that the answer was cut off, as OpenAI, Anthropic, Google and Mistral write them."""
+CUT_OFF = frozenset(
+    {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length", "model_context_window_exceeded"}
+)
+"""Finish reasons that mean that the answer was cut off, as OpenAI, Anthropic, Google, Mistral and Amazon write them."""
 
-REFUSED = frozenset({"refusal", "content_filter", "SAFETY", "PROHIBITED_CONTENT", "guardrail_intervened"})
+REFUSED = frozenset(
+    {"refusal", "content_filter", "content_filtered", "guardrail_intervened"}
+    | {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "IMAGE_SAFETY"}
+)
 """Finish reasons that mean that the model or its provider would not answer."""
+
+
+_SILENT = frozenset(
+    {"text", "output_text", "refusal", "reasoning", "thinking", "redacted_thinking"}
+    | {"function_call", "tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call"}
+)
+"""Content blocks that are no content: words are read as text, and calls as calls, where they can be read at all."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ def finished(given: CheckInput) -> Verdict:
     why = _stop_reason(given.answer)
     if why in CUT_OFF:
         return _verdict("finished", False, f"The answer was cut off ({why}).")
+    if why is None and given.answer.response_metadata.get("model_provider") == "openai" and _is_chat(given.answer):
+        return _verdict("finished", False, "The stream of the answer broke off.")
     return _verdict("finished", True, "The answer is finished.")
 
 
@@ -75,7 +90,7 @@ def not_refused(given: CheckInput) -> Verdict:
     """Reject a refusal, in the forms of Chat Completions and Responses, and what a content filter stopped."""
     answer = given.answer
     refusal = answer.additional_kwargs.get("refusal") or next(
-        (block.get("refusal") for block in _blocks(answer) if block.get("type") == "refusal"), None
+        (block["refusal"] for block in _blocks(answer) if block.get("refusal")), None
     )
     if refusal:
         return _verdict("not_refused", False, f"The model refused: {str(refusal)[:200]}")
@@ -99,17 +114,7 @@ class Checks:
 
     def __init__(self, declared: ChecksLike = None) -> None:
         by_task = dict(declared) if isinstance(declared, Mapping) else {"*": BUILT_IN if declared is None else declared}
-        by_task.setdefault("*", BUILT_IN)
-        for task, checks in by_task.items():
-            if task != "*" and task not in TASKS:
-                raise UnknownTaskError(task, [*TASKS, "*"], "checks")
-            for check in checks:
-                if not callable(check):
-                    raise ConfigurationError(
-                        f"Check {check!r} for {task!r} is not callable. A check is a function of a CheckInput "
-                        "that returns a Verdict or a bool."
-                    )
-        self._by_task = {task: tuple(checks) for task, checks in by_task.items()}
+        self._by_task = {"*": BUILT_IN} | {task: _functions(task, checks) for task, checks in by_task.items()}
 
     def of(self, tier: Tier, task: Task) -> tuple[Check, ...]:
         """Return the checks of an answer that `tier` gives to a `task`, in the order in which they are asked."""
@@ -118,6 +123,19 @@ class Checks:
     def read_whole_answer(self, tier: Tier, task: Task) -> bool:
         """Tell whether a check must read the whole answer before any of it may be shown."""
         return any(check not in BUILT_IN for check in self.of(tier, task))
+
+
+def _functions(task: str, checks: Any) -> tuple[Check, ...]:
+    if task != "*" and task not in TASKS:
+        raise UnknownTaskError(task, [*TASKS, "*"], "checks")
+    given = tuple(checks) if isinstance(checks, Iterable) else (None if callable(checks) else checks,)
+    for check in given:
+        if not callable(check):
+            raise ConfigurationError(
+                f"Check {check or checks!r} for {task!r} is not callable. A check is a function of a CheckInput that "
+                "returns a Verdict or a bool; give a sequence of them, or a mapping from task to sequence."
+            )
+    return given
 
 
 def judge(checks: Sequence[Check], given: CheckInput, thresholds: Mapping[str, float]) -> Verdict:
@@ -192,11 +210,14 @@ def _read(check: Check, said: object, thresholds: Mapping[str, float]) -> Verdic
         return _verdict(name, False, f"The check {name} raised {type(said).__name__}: {said}")
     if not isinstance(said, Mapping) or not isinstance(said.get("accepted"), bool):
         return _verdict(name, False, f"The check {name} returned {said!r}, neither a Verdict nor a bool.")
+    score = said.get("score")
+    if score is not None and not (isinstance(score, (int, float)) and isfinite(score)):
+        return _verdict(name, False, f"The check {name} gave {score!r} as its score, which is no number.")
     verdict = Verdict(
         accepted=said["accepted"],
         check=said.get("check") or name,
         reason=said.get("reason") or f"{name} {'accepts' if said['accepted'] else 'rejects'} the answer.",
-        score=said.get("score"),
+        score=score,
     )
     least = thresholds.get(verdict["check"])
     if verdict["accepted"] and least is not None and verdict["score"] is not None and verdict["score"] < least:
@@ -216,18 +237,26 @@ def _name(check: Check) -> str:
 def _stop_reason(answer: AIMessage) -> str | None:
     """Read why the model stopped, whatever its provider calls it."""
     said = answer.response_metadata
-    why = said.get("finish_reason") or said.get("stop_reason") or said.get("done_reason")
+    why = next(
+        (said[name] for name in ("finish_reason", "stop_reason", "stopReason", "done_reason") if said.get(name)), None
+    )
     if why is None and said.get("status") == "incomplete":
-        why = (said.get("incomplete_details") or {}).get("reason", "max_output_tokens")
+        why = (said.get("incomplete_details") or {}).get("reason") or "max_output_tokens"
     return None if why is None else str(why)
 
 
+def _is_chat(answer: AIMessage) -> bool:
+    """Tell an answer of Chat Completions, which always says why it ended, from one of Responses, which has a status."""
+    return "status" not in answer.response_metadata and not isinstance(answer.content, list)
+
+
 def _blocks(answer: AIMessage) -> list[dict[str, Any]]:
-    content = answer.content
-    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    """Return the content blocks as the provider wrote them, out of the wrapping of what LangChain has no form for."""
+    content = answer.content if isinstance(answer.content, list) else []
+    blocks = [block for block in content if isinstance(block, dict)]
+    return [block["value"] if block.get("type") == "non_standard" else block for block in blocks]
 
 
 def _other_content(answer: AIMessage) -> bool:
     """Tell whether the answer holds something besides text and reasoning: an image, audio, a provider tool's result."""
-    silent = {"text", "output_text", "reasoning", "thinking", "redacted_thinking", "refusal", "function_call"}
-    return any(block.get("type") not in silent for block in _blocks(answer)) or "audio" in answer.additional_kwargs
+    return any(block.get("type") not in _SILENT for block in _blocks(answer)) or "audio" in answer.additional_kwargs

@@ -108,19 +108,19 @@ class _Turn:
         """Go sideways where another model may be up, else wait, down or up; a caller's mistake stops at once."""
         kind, why = failure["kind"], f"{self.last['tier']} failed: {failure['message']}"
         if kind in {"rate_limit", "outage", "timeout"}:
-            passing = self.wait(failure, why) or self.sideways(why)
-            if passing is None and kind == "rate_limit" and self.limits.on_rate_limit == "downgrade":
-                passing = self.down(why)
-            return passing or self.up(why)
+            return self.wait(failure, why) or self.sideways(why) or self.away(why, is_limit=kind == "rate_limit")
         if kind in {"overflow", "too_large"}:
             return self.up(why, wider=True)
+        if kind == "no_answer":
+            return self.up(why)
         return self.stop(why)
 
     def wait(self, failure: Failure, why: str) -> Step | None:
         """Wait as long as the provider asks, once for each model, where the limit allows it."""
         wait_s, model = failure["retry_after_s"], (self.last["tier"], self.last["fallback"])
         tried = [(attempt["tier"], attempt["fallback"]) for attempt in self.attempts]
-        if wait_s is None or wait_s > self.limits.max_wait_s or tried.count(model) > 1:
+        longest_s = self.limits.max_wait_s
+        if wait_s is None or longest_s <= 0 or wait_s > longest_s or tried.count(model) > 1:
             return None
         return Step("wait", self.last["tier"], f"{why} Waiting {wait_s:g} s.", self.last["fallback"], wait_s)
 
@@ -131,10 +131,18 @@ class _Turn:
             return None
         return Step("fall_back", self.here.name, f"{why} Its fallback {fallback} stands in.", fallback)
 
+    def away(self, why: str, *, is_limit: bool) -> Step:
+        """Leave a tier that is down: up, and after a rate limit also down, first or last as the limits say."""
+        if is_limit and self.limits.on_rate_limit == "downgrade":
+            return self.down(why) or self.up(why)
+        step = self.up(why)
+        return (self.down(why) if is_limit and step.action == "stop" else None) or step
+
     def down(self, why: str) -> Step | None:
-        """Take the nearest tier below that may take the request and was not tried."""
+        """Take the nearest tier below that may take the request and was not tried, above any that it has overflown."""
         floor = 0 if self.limits.floor is None else place_of(self.limits.floor, self.tiers)
-        for place in range(self.places[-1] - 1, floor - 1, -1):
+        overflown = [place for place, attempt in zip(self.places, self.attempts, strict=True) if _overflew(attempt)]
+        for place in range(self.places[-1] - 1, max([floor - 1, *overflown]), -1):
             if place not in self.places and self.tiers[place].name not in self.limits.unfit and not self.pinned:
                 return Step("downgrade", self.tiers[place].name, why)
         return None
@@ -159,3 +167,7 @@ class _Turn:
         """Tell whether a tier is known to take no more input than the one that overflowed."""
         mine, its = self.here.max_input_tokens, tier.max_input_tokens
         return mine is not None and its is not None and its <= mine
+
+
+def _overflew(attempt: Attempt) -> bool:
+    return attempt["failure"] is not None and attempt["failure"]["kind"] == "overflow"

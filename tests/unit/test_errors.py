@@ -197,7 +197,6 @@ def pickled(error: TieredError) -> Any:
     return pickle.loads(pickle.dumps(error))  # noqa: S301  (bytes made here)
 
 
-@pytest.mark.xfail(strict=True, reason="an error cannot cross processes or be copied: its message is not its arguments")
 @pytest.mark.parametrize("made", ["unknown tier", "duplicate name", "model not built", "no answer accepted"])
 @pytest.mark.parametrize("through", [copy.copy, pickled], ids=["copy", "pickle"])
 def test_an_error_is_the_same_after_a_journey(made: str, through: Callable[[TieredError], TieredError]) -> None:

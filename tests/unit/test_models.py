@@ -25,11 +25,6 @@ NANO = "openai:gpt-5.4-nano"
 OWN, OTHER, SPARE = (model(name, say("Yes.")) for name in ("own", "other", "spare"))
 
 
-def bug(reason: str) -> pytest.MarkDecorator:
-    """Mark what is known to be wrong; the mark fails as soon as it is mended."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def tier(spec: Any = NANO, name: str = "nano", **more: Any) -> Tier:
     return Tier(name, spec, criteria="Simple work.", **more)
 
@@ -128,12 +123,11 @@ PROVIDER_MEND = "Write it as 'provider:model', such as 'openai:gpt-5.4-nano'."
             "gpt-5.4-nano",
             "Set OPENAI_API_KEY,",
             id="no key, provider inferred",
-            marks=bug("the mend names GPT-5.4-NANO_API_KEY: the model is taken for the provider"),
         ),
         pytest.param("anthropic:claude-haiku-4-5", "Install the provider's package.", id="no package"),
         pytest.param("gibberish", PROVIDER_MEND, id="gibberish"),
         pytest.param("nosuch:model", PROVIDER_MEND, id="no such provider"),
-        pytest.param(5, PROVIDER_MEND, id="no string", marks=bug("told as an AttributeError")),
+        pytest.param(5, PROVIDER_MEND, id="no string"),
     ],
 )
 async def test_a_model_that_cannot_be_built_is_an_error_with_tier_model_and_mend(spec: Any, mend: str) -> None:
@@ -199,7 +193,6 @@ async def test_a_context_that_says_nothing_of_the_tier_changes_nothing(context: 
     assert await both_ways(Models(), tier(OWN), context) is OWN
 
 
-@bug("only a dict is read as a mapping")
 async def test_a_read_only_mapping_is_a_context_too() -> None:
     assert await both_ways(Models(), tier(OWN), MappingProxyType({"nano_model": OTHER})) is OTHER
 
@@ -228,7 +221,6 @@ def test_a_tiers_context_field_is_an_identifier(name: str, model_field: str) -> 
     assert setting({model_field: OTHER}, field_of(name, "model")) is OTHER
 
 
-@bug("a context built for this tier is told as the TypeError of `make_dataclass`")
 def test_a_tier_that_begins_with_a_digit_has_a_context_field_too() -> None:
     assert field_of("4o", "model").isidentifier()
 

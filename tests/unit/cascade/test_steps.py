@@ -148,27 +148,20 @@ def test_each_attempt_has_its_step(line: str, limits: dict[str, Any], expected: 
     assert step.reason
 
 
-def bug(reason: str) -> pytest.MarkDecorator:
-    """Mark what is known to be wrong; the mark fails as soon as it is mended."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 @pytest.mark.parametrize(
     ("line", "limits", "expected"),
     [
-        pytest.param("nano rate_limit@0", {}, "fall_back nano/1", marks=bug("`0` waits never"), id="no wait of 0 s"),
+        pytest.param("nano rate_limit@0", {}, "fall_back nano/1", id="no wait of 0 s"),
         pytest.param(
             "titan rate_limit",
             {"on_rate_limit": "escalate"},
             "downgrade flagship",
-            marks=bug("`on_rate_limit` says where a turn goes first; at the top it goes nowhere"),
             id="nothing above a rate limit",
         ),
         pytest.param(
             "mini overflow, flagship/1 rate_limit",
             {},
             "escalate titan",
-            marks=bug("goes down to a window that is no wider than the one that overflowed"),
             id="no way down to a window that is too small",
         ),
     ],
