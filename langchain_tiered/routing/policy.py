@@ -9,7 +9,8 @@ from dataclasses import KW_ONLY, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from langchain_tiered.errors import InvalidPolicyError, NoTierFitsError, UnknownTaskError, UnknownTierError
-from langchain_tiered.types import TASKS, Route, home, place_of, workload_of
+from langchain_tiered.types import TASKS, Route, place_of
+from langchain_tiered.workloads import home, workload_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

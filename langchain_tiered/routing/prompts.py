@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from langchain_tiered.types import WORKLOADS
+from langchain_tiered.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

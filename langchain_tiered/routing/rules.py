@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_tiered.models import RELIABLE_TOKENS
 from langchain_tiered.routing.facts import content_words
-from langchain_tiered.types import Classification, Facts, Task, home, workload_of
+from langchain_tiered.types import Classification, Facts, Task
+from langchain_tiered.workloads import home, workload_of
 
 if TYPE_CHECKING:
     from langchain_tiered.types import TierFacts

@@ -9,20 +9,8 @@ import pytest
 from fakes import model, say
 
 from langchain_tiered.errors import DuplicateNameError, InvalidTierError, UnknownTierError
-from langchain_tiered.types import (
-    RESERVED_NAMES,
-    TASKS,
-    WORKLOADS,
-    Facts,
-    Rates,
-    Task,
-    Tier,
-    TierFacts,
-    checked_tiers,
-    home,
-    place_of,
-    workload_of,
-)
+from langchain_tiered.types import RESERVED_NAMES, TASKS, Facts, Rates, Task, Tier, TierFacts, checked_tiers, place_of
+from langchain_tiered.workloads import WORKLOADS, home, workload_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
