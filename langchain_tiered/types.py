@@ -340,7 +340,7 @@ class Tier:
     ```
 
     Raises:
-        InvalidTierError: If a field is empty, reserved or out of range; says which and what was expected.
+        InvalidTierError: If the name or the model is empty, or a field is out of range; says what was expected.
     """
 
     name: str

@@ -246,8 +246,8 @@ def _stop_reason(answer: AIMessage) -> str | None:
 
 
 def _is_chat(answer: AIMessage) -> bool:
-    """Tell an answer of Chat Completions, which always says why it ended, from one of Responses, which has a status."""
-    return "status" not in answer.response_metadata and not isinstance(answer.content, list)
+    """Tell an answer of Chat Completions, which says why it ended, from one of Responses, which has a status."""
+    return "status" not in answer.response_metadata
 
 
 def _blocks(answer: AIMessage) -> list[dict[str, Any]]:

@@ -32,7 +32,6 @@ _BY_CODE: dict[str, FailureKind] = {
     "insufficient_quota": "authentication",
 }
 _BY_CLASS: dict[str, FailureKind] = {
-    "ContextOverflowError": "overflow",
     "ModelAuthenticationError": "authentication",
     "ModelPermissionDeniedError": "authentication",
     "ModelInvalidRequestError": "invalid_request",
@@ -54,7 +53,7 @@ _BY_CLASS: dict[str, FailureKind] = {
 """LangChain's own classes, and those of the clients and their transports; the first in a class's order counts."""
 
 _CALLERS_MISTAKES: frozenset[FailureKind] = frozenset({"authentication", "unknown_model", "invalid_request"})
-_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w-]{8,}")
+_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w-]{8,}|(?<=key provided: )\S+", re.IGNORECASE)
 
 
 def failure_of(error: BaseException) -> Failure | None:
@@ -96,7 +95,9 @@ def _kind(error: BaseException) -> FailureKind | None:
     if isinstance(code, str) and code in _BY_CODE:
         return _BY_CODE[code]
     names = [base.__name__ for base in type(error).__mro__]
-    if isinstance(status, int) and "ContextOverflowError" not in names:
+    if "ContextOverflowError" in names:
+        return "overflow"  # LangChain's, mixed into classes of the client that would be found first
+    if isinstance(status, int):
         return _kind_of_status(status, str(error))
     if code == "rate_limit_exceeded":
         return "rate_limit"  # told in the middle of a stream, after a status of 200

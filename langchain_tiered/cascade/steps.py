@@ -139,10 +139,10 @@ class _Turn:
         return (self.down(why) if is_limit and step.action == "stop" else None) or step
 
     def down(self, why: str) -> Step | None:
-        """Take the nearest tier below that may take the request and was not tried, above any that it has overflown."""
+        """Take the nearest tier below that may take the request, above any whose answer or window did not do."""
         floor = 0 if self.limits.floor is None else place_of(self.limits.floor, self.tiers)
-        overflown = [place for place, attempt in zip(self.places, self.attempts, strict=True) if _overflew(attempt)]
-        for place in range(self.places[-1] - 1, max([floor - 1, *overflown]), -1):
+        too_low = [place for place, attempt in zip(self.places, self.attempts, strict=True) if _fell_short(attempt)]
+        for place in range(self.places[-1] - 1, max([floor - 1, *too_low]), -1):
             if place not in self.places and self.tiers[place].name not in self.limits.unfit and not self.pinned:
                 return Step("downgrade", self.tiers[place].name, why)
         return None
@@ -169,5 +169,6 @@ class _Turn:
         return mine is not None and its is not None and its <= mine
 
 
-def _overflew(attempt: Attempt) -> bool:
-    return attempt["failure"] is not None and attempt["failure"]["kind"] == "overflow"
+def _fell_short(attempt: Attempt) -> bool:
+    """Tell whether an attempt showed that its tier is not enough, rather than that its model is down."""
+    return attempt["failure"] is None or attempt["failure"]["kind"] == "overflow"

@@ -82,12 +82,13 @@ FORMS: dict[str, tuple[AIMessage, set[str]]] = {
     "sounds like a refusal, is an answer": (says("I'm sorry, I can't find order 7."), set()),
     "malformed calls only": (AIMessage("", invalid_tool_calls=[BROKEN_CALL]), {EMPTY}),
 }
-MISREAD: dict[str, tuple[AIMessage, set[str]]] = {
+RARER_FORMS: dict[str, tuple[AIMessage, set[str]]] = {
     "v1 refusal": (says([{"type": "non_standard", "value": REFUSAL}]), {REFUSED, EMPTY}),
     "v1 malformed call only": (says([{**BROKEN_CALL}]), {EMPTY}),
     "anthropic malformed call only": (AIMessage([TOOL_USE], invalid_tool_calls=[BROKEN_CALL]), {EMPTY}),
     "responses cut off, reason null": (incomplete(reason=None), {CUT}),
     "openai stream cut off": (says(model_provider="openai"), {CUT}),
+    "openai stream cut off, in blocks": (says([{"type": "text", "text": "1, 2"}], model_provider="openai"), {CUT}),
     "anthropic window exceeded": (says(stop_reason="model_context_window_exceeded"), {CUT}),
     "bedrock max_tokens": (says(stopReason="max_tokens"), {CUT}),
     "bedrock guardrail": (says(stopReason="guardrail_intervened"), {REFUSED}),
@@ -99,7 +100,7 @@ MISREAD: dict[str, tuple[AIMessage, set[str]]] = {
 @pytest.mark.parametrize(
     ("answer", "rejecting"),
     [pytest.param(*row, id=name) for name, row in FORMS.items()]
-    + [pytest.param(*row, id=name) for name, row in MISREAD.items()],
+    + [pytest.param(*row, id=name) for name, row in RARER_FORMS.items()],
 )
 def test_each_providers_form_of_an_answer_is_read(answer: AIMessage, rejecting: set[str]) -> None:
     said: list[Any] = [check(CheckInput([], answer)) for check in BUILT_IN]

@@ -11,7 +11,7 @@ import openai
 import pytest
 from langchain_core.exceptions import ContextOverflowError, ModelAPIError, ModelRateLimitError, ModelTimeoutError
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
-from langchain_openai.chat_models.base import OpenAIRefusalError
+from langchain_openai.chat_models import base
 from openai.types.chat import ChatCompletion
 from pydantic import SecretStr
 
@@ -176,6 +176,8 @@ def test_an_error_in_mid_stream_is_told_apart(error: dict[str, Any], kind: str) 
 
 
 NO_SCHEMA = openai.APIResponseValidationError(httpx2.Response(200, request=REQUEST), None)
+OVERFLOWN = base.OpenAIContextOverflowError("too long", response=httpx2.Response(400, request=REQUEST), body=None)
+OVERFLOWN_IN_STREAM = base.OpenAIAPIContextOverflowError("too long", request=REQUEST, body=None)
 COMPLETION = ChatCompletion(id="c", choices=[], created=1, model="gpt-5.4-nano", object="chat.completion")
 
 
@@ -191,7 +193,9 @@ COMPLETION = ChatCompletion(id="c", choices=[], created=1, model="gpt-5.4-nano",
         (openai.APIConnectionError(request=REQUEST), "outage"),
         (ContextOverflowError("too long"), "overflow"),
         (ModelTimeoutError("slow"), "timeout"),
-        (OpenAIRefusalError("No."), None),
+        pytest.param(OVERFLOWN, "overflow"),
+        pytest.param(OVERFLOWN_IN_STREAM, "overflow"),
+        (base.OpenAIRefusalError("No."), None),
         (openai.OpenAIError("Missing credentials."), None),
         (CassetteMiss("no recording matches"), None),
         (ValueError("400"), None),
@@ -253,6 +257,7 @@ def test_a_circle_of_causes_ends() -> None:
         ("7", 7.0),
         ("0.5", 0.5),
         ("soon", None),
+        ("inf", None),
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
         pytest.param("-1", None),
         pytest.param("nan", None),

@@ -23,7 +23,7 @@ LADDER = (
     TierFacts("titan"),
 )
 JUDGED = {"accepted": "not_empty", "rejected": "not_empty", "cut_off": "finished", "cut_off_shown": "finished"}
-FAILURES = ("rate_limit", "too_large", "overflow", "outage", "timeout", "authentication", "unknown_model")
+FAILURES = ("rate_limit", "too_large", "overflow", "outage", "timeout", "no_answer", "authentication", "unknown_model")
 
 
 def route(tier: str = "nano", decided_by: Any = "rules") -> Route:
@@ -118,6 +118,7 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     ("an outage never goes down", "titan outage", {}, "stop titan"),
     ("a timeout like an outage", "nano timeout", {}, "fall_back nano/1"),
     ("an outage waits where asked", "mini outage@1", WAITS, "wait mini"),
+    ("a structured answer that did not come goes up", "nano no_answer", {}, "escalate mini"),
     ("an overflow goes to a wider tier", "nano overflow", {}, "escalate flagship"),
     ("an unknown window may be wider", "flagship overflow", {}, "escalate titan"),
     ("an overflow is not tried sideways", "flagship overflow", {"unfit": {"titan"}}, "stop flagship"),
