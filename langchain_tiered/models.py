@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ def setting(context: object, name: str) -> Any:
     return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
 
 
+@cache
 def field_of(tier_name: str, what: str) -> str:
     """Name the context field of a tier's `model` or `prompt`: `nano_model`, or `gpt_mini_model` for `gpt-mini`."""
     plain = "".join(character if character.isalnum() else "_" for character in tier_name)

@@ -110,7 +110,8 @@ class ScriptedModel(BaseChatModel):
         metadata = {"finish_reason": "stop", "model_name": self.model_name, **told.response_metadata}
         usage = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
         new = {"id": f"{self.model_name}-{next(_ids)}", "response_metadata": metadata, "usage_metadata": usage}
-        return told.model_copy(update=new)
+        answer: AIMessage = told.model_copy(update=new)
+        return answer
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=self._answer(messages))])
@@ -126,8 +127,10 @@ class StreamingModel(ScriptedModel):
         whole = self._answer(messages)
         *words, last = whole.text.split(" ")
         calls = [tool_call_chunk(name=c["name"], args=json.dumps(c["args"]), id=c["id"]) for c in whole.tool_calls]
-        parts = [AIMessageChunk(f"{word} ", id=whole.id) for word in words]
-        parts.append(AIMessageChunk(last, id=whole.id, tool_call_chunks=calls, usage_metadata=whole.usage_metadata))
+        parts = [AIMessageChunk(content=f"{word} ", id=whole.id) for word in words]
+        parts.append(
+            AIMessageChunk(content=last, id=whole.id, tool_call_chunks=calls, usage_metadata=whole.usage_metadata)
+        )
         parts[-1].response_metadata = whole.response_metadata
         parts[-1].additional_kwargs = whole.additional_kwargs
         yield from (ChatGenerationChunk(message=part) for part in parts)

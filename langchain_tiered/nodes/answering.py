@@ -120,7 +120,7 @@ class AnswerNode(Node):
 
     def _config(self, config: RunnableConfig | None, recorder: Recorder, context: object, run: Run) -> RunnableConfig:
         tier = priced(self.tier, context, run["fallback"])
-        return recording(ensure_config(config), recorder, call_metadata(role="answer", tier=tier, run_id=run["id"]))
+        return recording(config or ensure_config(), recorder, call_metadata(role="answer", tier=tier, run_id=run["id"]))
 
     def _answered(self, state: State, answer: AIMessage, recorder: Recorder) -> State:
         attempt = attempt_of(

@@ -50,7 +50,7 @@ class ClassifyNode(Node):
             facts = self._facts(input)
             tiers = self._given(self.router.models.facts(self.router.tiers, context))
             route = self.router.route(
-                facts, recording(ensure_config(config), recorder, {}), context=context, tiers=tiers, run_id=run_id
+                facts, recording(config or ensure_config(), recorder, {}), context=context, tiers=tiers, run_id=run_id
             )
         return self._update(input, route, facts, tiers, recorder, run_id)
 
@@ -61,7 +61,7 @@ class ClassifyNode(Node):
             facts = self._facts(input)
             tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
             route = await self.router.aroute(
-                facts, recording(ensure_config(config), recorder, {}), context=context, tiers=tiers, run_id=run_id
+                facts, recording(config or ensure_config(), recorder, {}), context=context, tiers=tiers, run_id=run_id
             )
         return self._update(input, route, facts, tiers, recorder, run_id)
 

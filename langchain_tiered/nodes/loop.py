@@ -207,7 +207,7 @@ class LoopNode(RunnableLambda[Any, Any]):
         run = run_of(state)
         tier = priced(self.tier, run_context(), run["fallback"])
         told = call_metadata(role="answer", tier=tier, run_id=run["id"], loop=True)
-        return recording(ensure_config(config), recorder, told)
+        return recording(config or ensure_config(), recorder, told)
 
     def _written(self, state: State, visit: State, recorder: Recorder) -> State:
         """Return the attempt, what it cost, and what the visit changed in the user's own channels."""

@@ -16,6 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState
+from langgraph.runtime import get_runtime
 from langgraph.types import Command
 
 from langchain_tiered import Ledger, Policy, Tier, TieredState, create_tiered_agent
@@ -139,12 +140,14 @@ def test_a_users_context_is_kept_and_a_clash_is_told_at_build(run: Any) -> None:
     seen: list[str] = []
 
     def check(given: Any) -> bool:
+        seen.append(get_runtime(Mine).context.user)
         return bool(given)
 
     agent = create_tiered_agent(tiers(nano=say("bug")), context_schema=Mine, checks=[check])
-    assert {"user", "pin", "nano_model", "nano_prompt"} == set(agent.get_context_jsonschema()["properties"])
+    schema: Any = agent.get_context_jsonschema()
+    assert {"user", "pin", "nano_model", "nano_prompt"} == set(schema["properties"])
     assert run(agent, ask(LABEL), context={"user": "ann", "pin": "nano"})["route"]["decided_by"] == "pin"
-    assert seen == []
+    assert seen == ["ann"]
     for wrong in (Clash, dict):
         with pytest.raises(ConfigurationError, match=r"pin|dataclass"):
             create_tiered_agent(tiers(nano=say("bug")), context_schema=wrong)

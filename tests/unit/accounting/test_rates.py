@@ -11,6 +11,8 @@ import sys
 from typing import Any
 
 import pytest
+from genai_prices import Usage
+from genai_prices.data_snapshot import get_snapshot
 
 from langchain_tiered.accounting import Tokens, price_usd, tokens_of
 from langchain_tiered.types import Rates
@@ -203,3 +205,35 @@ asyncio.run(main())
 os._exit(0)  # blockbuster alone can crash the interpreter's shutdown, in a process with few environment variables
 """
     assert _run(code) == "5.0\n"
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        Tokens(input_tokens=1_000, output_tokens=100),
+        Tokens(input_tokens=1_000, output_tokens=100, cached_tokens=400),
+        Tokens(input_tokens=272_001, output_tokens=1, cached_tokens=272_001),
+        Tokens(input_tokens=2_000_000, output_tokens=10_000, cached_tokens=3),
+        Tokens(input_tokens=0, output_tokens=7),
+        Tokens(input_tokens=5, output_tokens=7, cached_tokens=9),
+    ],
+    ids=lambda tokens: f"{tokens.input_tokens}, {tokens.cached_tokens} cached",
+)
+def test_every_models_price_is_the_one_that_genai_prices_gives(tokens: Tokens) -> None:
+    usage = Usage(
+        input_tokens=tokens.input_tokens, output_tokens=tokens.output_tokens, cache_read_tokens=tokens.cached_tokens
+    )
+    compared = 0
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            try:
+                seller, found = get_snapshot().find_provider_model(model.id, None, provider.id, None)
+                price = found.calc_price(usage, seller)
+                expected = None if price.model_price.input_mtok is None else float(price.total_price)
+            except LookupError:
+                continue  # listed, but not to be found under its own name
+            except ValueError:
+                expected = None
+            assert price_usd(model.id, tokens, provider=provider.id) == expected, (provider.id, model.id)
+            compared += 1
+    assert compared > 1_000
