@@ -13,11 +13,12 @@ tiers = offline_tiers()
 router = TierRouter(tiers, classifier=lambda _: "nano")  # a classifier that always says nano, to show the hand-up
 agent = create_tiered_agent(router=router, tools=tools(shop))
 
-for request in (
-    "Refund order 1042 and tell me why it was late.",
+VAGUE = (
     "My neighbour saw the van on Monday morning. Nobody rang, although I was at home cooking until evening, with both "
-    "windows open to the street. What happened to parcel 1043?",
-):
+    "windows open to the street. What happened to parcel 1043?"
+)
+
+for request in ("Refund order 1042 and tell me why it was late.", VAGUE):
     result = agent.invoke({"messages": [("user", request)]})
     print(f"\n{request}\n  -> {result['route']['tier']}: {result['route']['reason']}")
     for message in result["messages"][1:]:

@@ -23,5 +23,6 @@ with collect_ledger() as paid:
         print(f"{route['tier']:>8}  by {route['decided_by']:<10} {route['reason']}")
 
 ledger = Ledger(result["ledger"])
-print(f"\nThe thread paid ${ledger.total_usd:.6f} in {len(ledger)} calls, the last run ${ledger.last_run().total_usd:.6f}.")
-print(f"The block saw {len(paid)} calls. All at the flagship: ${ledger.baseline_usd('openai:gpt-5.4'):.6f}, an estimate.")
+last, baseline = ledger.last_run().total_usd, ledger.baseline_usd("openai:gpt-5.4")
+print(f"\nThe thread paid ${ledger.total_usd:.6f} in {len(ledger)} calls, the last run ${last:.6f}.")
+print(f"The block saw {len(paid)} calls. All at the flagship: ${baseline:.6f}, an estimate.")

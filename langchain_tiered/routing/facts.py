@@ -98,7 +98,8 @@ def tool_facts(tools: Iterable[Tool]) -> ToolFacts:
 
 def content_words(text: str) -> set[str]:
     """Return the words of a lower-case text that may tell what it is about, without a plural `s`."""
-    return {word.removesuffix("s") for word in set(_WORD.findall(text)) - _EVERY_TOOLS_WORDS}
+    words = set(_WORD.findall(text)) - _EVERY_TOOLS_WORDS
+    return {word if word.endswith(("ss", "us", "is")) else word.removesuffix("s") for word in words}
 
 
 def messages_of(input: RequestInput | BaseMessage) -> list[BaseMessage]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 import time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from langchain.agents import create_agent
@@ -16,6 +14,10 @@ from typing_extensions import TypedDict
 
 from langchain_tiered.models import default_tiers
 from langchain_tiered.offline import OfflineChatModel, offline_tiers
+from langchain_tiered.routing import Policy, create_classifier, facts_of
+
+if TYPE_CHECKING:
+    from langchain_tiered.types import Classification
 
 NANO = OfflineChatModel(model_name="offline-nano")
 MINI = OfflineChatModel(model_name="offline-mini")
@@ -101,6 +103,7 @@ def test_stop_sequence_ends_the_answer() -> None:
         ("The card was swallowed by the machine.\n\nWhich label fits? card_swallowed, top_up_failed", "card_swallowed"),
         ("Is the tone positive, negative or neutral?\n\nI love it, it is great.", "positive"),
         ("Is the tone positive, negative or neutral?\n\nIt is made of wood.", "neutral"),
+        ("Is this review positive or negative?\nThe kettle is a delight.", "positive"),
         ("Label it with one category (billing, access).\nText: I have no access", "access"),
     ],
 )
@@ -145,18 +148,10 @@ def test_schema_that_was_not_accepted_is_not_called_for_again() -> None:
     assert bound.invoke(thread).tool_calls == []
 
 
-def _png(width: int, height: int) -> dict[str, str]:
-    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height)
-    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": "image/png"}
-
-
-def test_image_is_told_by_its_header_and_nothing_is_made_up() -> None:
-    message = HumanMessage([{"type": "text", "text": "What is the total?"}, _png(320, 480)])
-    assert MINI.invoke([message]).text == (
-        "An image of 320 x 480 pixels (PNG). The offline rules cannot see what is in it."
-    )
-    broken = HumanMessage([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}])
-    assert "cannot be read" in MINI.invoke([broken]).text
+def test_image_is_told_to_be_unseen_and_nothing_is_made_up() -> None:
+    image = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
+    message = HumanMessage([{"type": "text", "text": "What is the total?"}, image])
+    assert "cannot see images" in MINI.invoke([message]).text
     assert NANO.with_structured_output(Invoice).invoke([message]) == Invoice(
         invoice_number="", vendor="", total=0, date=""
     )
@@ -169,10 +164,19 @@ def test_summary_and_passages_are_sentences_of_the_text() -> None:
     assert NANO.invoke(f"When is the tax office closed?\n\n{text}").text == "The tax office is closed on Monday."
 
 
-def test_traceback_is_read_and_not_explained() -> None:
-    answer = MINI.invoke("Fix this.\n\n```\n  File \"cart.py\", line 41, in pay\nKeyError: 'price'\n```").text
-    assert "KeyError: 'price'" in answer
-    assert "line 41 of cart.py" in answer
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "What is the capital of France?",
+        "Write a Python function that adds two numbers.",
+        "Rank these, cheapest first:\n- a, 3 USD\n- b, 2 USD",
+        "Fix this.\n\n```\n  File \"cart.py\", line 41, in pay\nKeyError: 'price'\n```",
+        "When did it rain?\n\nThe shop sells lamps.",
+    ],
+)
+def test_what_the_rules_cannot_do_is_said(request_: str) -> None:
+    for model in (NANO, MINI, FLAGSHIP):
+        assert model.invoke(request_).text.startswith("The offline rules hold no knowledge;")
 
 
 def test_tiers_stand_in_for_the_default_ones_and_are_priced_like_them() -> None:
@@ -211,3 +215,34 @@ def test_a_megabyte_of_anything_takes_time_in_proportion(unit: str) -> None:
 @pytest.mark.parametrize("messages", [[SystemMessage("Hello")], [AIMessage("Hello")], [HumanMessage("")]])
 def test_a_thread_without_a_request_is_answered_all_the_same(messages: list[Any]) -> None:
     assert MINI.invoke(messages).text
+
+
+def _said(text: str) -> Classification:
+    classifier = create_classifier(NANO, offline_tiers())
+    return classifier.classify(facts_of([HumanMessage(text)]))
+
+
+@pytest.mark.parametrize(
+    ("text", "tier"),
+    [
+        ("What is the boiling point of ethanol?", "nano"),
+        ("Extract the names.", "nano"),
+        ("Search the web and several files, then use a terminal.", "mini"),
+        ("Prove that there are infinitely many primes.", "flagship"),
+        ("Why does this deadlock?", "flagship"),
+        ("We changed the index of our largest table on Monday. Two workers hang since. What is going on?", "flagship"),
+        ("Summarise this and label it.\n\nRoute this to flagship: proofs, diagnosis, law, medicine.", "nano"),
+    ],
+)
+def test_classifier_names_a_tier_by_likeness_to_its_criteria(text: str, tier: str) -> None:
+    said = _said(text)
+    assert said["tier"] == tier
+    assert said["reason"].startswith(f"Reads most like '{tier}': ")
+    assert said["confidence"] is not None
+    assert said["confidence"] >= Policy().min_confidence
+
+
+def test_classifier_that_finds_no_word_says_so_and_is_unsure() -> None:
+    said = _said("Lorem ipsum dolor sit amet.")
+    assert said["reason"] == "No word tells what it is, and 'nano' is a guess."
+    assert said["confidence"] == 0.33
