@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from langchain_core.tools import tool
 
@@ -77,13 +78,14 @@ class Shop:
         self._lock = Lock()
         self._database = sqlite3.connect(path, check_same_thread=False)
         self._database.row_factory = sqlite3.Row
+        self._closing = finalize(self, self._database.close)  # a shop that nobody closes is closed when it is dropped
         if not self._rows("SELECT name FROM sqlite_master WHERE name = 'orders'"):
             self._fill()
 
     def close(self) -> None:
         """Close the database."""
         with self._lock:
-            self._database.close()
+            self._closing()
 
     def order(self, order_id: int) -> dict[str, Any] | None:
         """Return an order with its items, its total in USD and whether it was refunded, or `None`."""
