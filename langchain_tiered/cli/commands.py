@@ -22,6 +22,7 @@ from langchain_tiered.cli.deciding import decide
 from langchain_tiered.cli.progress import progress
 from langchain_tiered.cli.records import Record, image_block, read_records, text_record
 from langchain_tiered.cli.running import Agents, Result, first_line, is_expected, run_all
+from langchain_tiered.cli.serving import serve_offline
 from langchain_tiered.cli.setup import OFFLINE, Serving, load_tools, serving
 from langchain_tiered.errors import TieredError
 from langchain_tiered.routing import Policy, TierRouter
@@ -139,6 +140,9 @@ def route(
         _complain(first_line(error))
         raise typer.Exit(FAILED) from None
     console.print(tables.decision_pairs(decision))
+
+
+app.command()(serve_offline)
 
 
 def _records(text: str | None, file: Path | None) -> Sequence[Record]:
