@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make run` and `make test`. Both make the environment first.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format studio bench clean
+.PHONY: help run test test-blocked record check format studio bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,13 +10,21 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 help:  ## Show what there is to do
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/.cli  ## Route and answer the example requests, and show what that saved
 	@$(BIN)/langchain-tiered run --file examples/requests.jsonl --tools examples/shop.py:shop_tools
 
 test: $(VENV)/.dev  ## Run all tests
 	@$(BIN)/python -m pytest
+
+test-blocked: $(VENV)/.dev  ## Run all tests without a network, where the system permits that
+	@if unshare --user --map-root-user --net true 2>/dev/null; then \
+		unshare --user --map-root-user --net $(BIN)/python tests/without_network.py; \
+	else echo "Skipped: this system permits no network namespace (unshare --user --net)."; fi
+
+record: $(VENV)/.dev  ## Record the cassettes anew: over the offline server, or with OPENAI_API_KEY over the real API
+	@VCR_RECORD_MODE=all $(BIN)/python -m pytest tests/replay -q -p no:xdist
 
 check: $(VENV)/.dev  ## Run the static checks
 	$(BIN)/ruff check .
@@ -33,6 +41,7 @@ studio: $(VENV)/.dev  ## Open the graphs in LangGraph Studio
 
 bench: $(VENV)/.dev  ## Measure the overhead against baselines
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/server.py
 
 clean:  ## Remove the environment and all that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .langgraph_api

@@ -85,6 +85,9 @@ class ScriptedModel(BaseChatModel):
     asked: list[list[BaseMessage]] = Field(default_factory=list)
     bound: list[list[Any]] = Field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model_name!r})"  # the same in each process, as the id of a test must be
+
     @property
     def _llm_type(self) -> str:
         return "scripted"

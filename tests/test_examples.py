@@ -16,6 +16,7 @@ SAYS = {
     "03_own_graph": ["sign(sign)", "(Answered by flagship.)"],
     "04_threads_and_context": ["by latch", "by pin", "The block saw 5 calls"],
     "05_router_alone": ["the floor for 'write'", "'tier': 'flagship'"],
+    "06_test_your_app": ["18 passed"],
 }
 
 
