@@ -339,8 +339,9 @@ def test_ctrl_c_shows_what_was_done_and_exits_with_130(tmp_path: Path) -> None:
     )
     source, out = file_of(tmp_path, {"text": EASY}, {"text": "Refund order 1042."}), tmp_path / "out.jsonl"
     args = ["run", "--file", source, "--out", out, "--tools", f"{tmp_path / 'slow.py'}:TOOLS"]
-    code = "from langchain_tiered.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, args)]
+    # A process that a shell started in the background ignores Ctrl-C, and so do its children.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeds}; from langchain_tiered.cli import main; main()", *map(str, args)]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         deadline = time.monotonic() + 30
         while not (out.exists() and out.read_text()) and time.monotonic() < deadline:

@@ -25,7 +25,9 @@ from langchain_tiered.offline.faults import Faults
 from langchain_tiered.offline.server import OfflineServer, create_app
 
 WIRE = Path(__file__).parents[3] / "../shared/wire/recordings.jsonl"
-CLI = [sys.executable, "-c", "from langchain_tiered.cli import main; main()", "serve-offline"]
+# A process that a shell started in the background ignores Ctrl-C, and so do its children.
+HEEDS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+CLI = [sys.executable, "-c", f"{HEEDS_CTRL_C}from langchain_tiered.cli import main; main()", "serve-offline"]
 
 
 def client(server: OfflineServer, **options: Any) -> ChatOpenAI:
