@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import field, fields, is_dataclass, make_dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Required, get_args, get_origin, get_type_hints
 
 from langchain.agents import AgentState, create_agent
 from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware.types import OmitFromSchema, PrivateStateAttr
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
@@ -97,13 +98,14 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     tiers, policy = router.tiers, router.policy
     ladder = Ladder(tiers, policy=policy, checks=Checks(checks), models=router.models)
     context = _context_schema(tiers, context_schema, system_prompt)
-    own_fields = _own_fields(state_schema)
+    own_fields = {**_public_fields(middleware), **_own_fields(state_schema)}
     known = tool_facts(tools)
     floor = place_of(policy.floor_of("tools", ladder.facts) or tiers[0].name, tiers)
     makers = _Makers(ladder, middleware, response_format, system_prompt, own_fields, context)
 
     builder = _builder(own_fields, context, structured=response_format is not None)
-    below = frozenset(tier.name for tier in tiers[:floor])
+    # A tier that all requests are pinned to has the tools, wherever it stands.
+    below = frozenset(tier.name for tier in tiers[:floor] if tier.name != policy.pin)
     builder.add_node(
         "classify",
         ClassifyNode(router, tools=known, schema=response_format is not None, without_tools=below),
@@ -140,7 +142,7 @@ class _Makers:
 
     def node(self, tier: Tier, tools: Sequence[Tool], lacks: Sequence[str]) -> Runnable[Any, Any]:
         """Return a loop where the tier has tools, middleware or a response format, else one model call."""
-        _distinct([*tools, *(tool for each in self.middleware for tool in getattr(each, "tools", ()))])
+        _distinct([HAND_UP, *tools, *(tool for each in self.middleware for tool in getattr(each, "tools", ()))])
         if not (tools or self.middleware or self.response_format is not None):
             return AnswerNode(tier, self.ladder, system_prompt=self.prompt, lacks=lacks)
         judge = Judge(self.ladder, tools=tools, schema=self.response_format)
@@ -176,9 +178,24 @@ def _builder(own_fields: dict[str, Any], context: type[Any], *, structured: bool
     return StateGraph(
         _schema("State", {**own_fields, **_hints(TieredState)}),
         context_schema=context,
-        input_schema=_schema("Input", {**own_fields, **_hints(TieredInput)}),
-        output_schema=_schema("Output", {**own_fields, **_hints(TieredOutput), **answer}),
+        input_schema=_schema("Input", {**_shown(own_fields, "input"), **_hints(TieredInput)}),
+        output_schema=_schema("Output", {**_shown(own_fields, "output"), **_hints(TieredOutput), **answer}),
     )
+
+
+def _shown(own_fields: dict[str, Any], where: Literal["input", "output"]) -> dict[str, Any]:
+    """Leave out the channels that the user marked to be omitted there, as `create_agent` does."""
+    return {
+        name: hint
+        for name, hint in own_fields.items()
+        if not any(isinstance(mark, OmitFromSchema) and getattr(mark, where) for mark in _marks(hint))
+    }
+
+
+def _marks(hint: Any) -> tuple[Any, ...]:
+    """Return what a channel is annotated with."""
+    inner = get_args(hint)[0] if get_origin(hint) in {Required, NotRequired} else hint
+    return getattr(inner, "__metadata__", ())
 
 
 def _schema(name: str, hints: dict[str, Any]) -> type[Any]:
@@ -203,8 +220,18 @@ def _own_fields(state_schema: type[Any] | None) -> dict[str, Any]:
     common = _hints(AgentState)
     own = {name: hint for name, hint in _hints(state_schema).items() if name not in common}
     if clash := sorted(own.keys() & _hints(TieredState).keys()):
-        raise ConfigurationError(f"state_schema has {', '.join(clash)}: channels of the agent itself. Rename yours.")
+        raise ConfigurationError(f"A state schema has {', '.join(clash)}: channels of the agent itself. Rename yours.")
     return own
+
+
+def _public_fields(middleware: Sequence[AgentMiddleware[Any, Any, Any]]) -> dict[str, Any]:
+    """Return the channels of other people's middleware that are not private: the caller gives and gets them."""
+    return {
+        name: hint
+        for each in middleware
+        for name, hint in _own_fields(each.state_schema).items()
+        if PrivateStateAttr not in _marks(hint)
+    }
 
 
 def _context_schema(

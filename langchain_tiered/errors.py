@@ -15,8 +15,9 @@ TieredError
 └── MissingExtraError (ImportError)        an optional part is not installed; has the install line
 ```
 
-A provider's own error passes through with its own type. Whatever raises out of an agent has what was paid until then
-as `error.ledger`, and the attempts made as `error.attempts`.
+A provider's own error passes through with its own type. What a node raises out of an agent has what was paid until
+then as `error.ledger`, and the attempts made as `error.attempts`. A recursion limit and a cancellation come from
+outside the nodes: `collect_ledger` knows what was paid.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ class TieredState(TieredInput):
     """What the nodes of the current run hand on to each other."""
 
     error: NotRequired[Annotated[Any, UntrackedValue]]
-    """The provider's own error of the last attempt, raised as it is once the steps are used up."""
+    """The provider's own error of the last attempt, raised as it is once the steps are used up. Never stored: a run
+    that is resumed between a tier and its check raises one that lists the attempts instead."""
 
 
 class TieredOutput(TypedDict):

@@ -382,6 +382,10 @@ class Tier:
             raise InvalidTierError(
                 f"Tier {self.name!r} has no model. Give a chat model or a string like 'openai:gpt-5.4-nano'."
             )
+        if isinstance(self.fallbacks, str):
+            raise InvalidTierError(
+                f"Tier {self.name!r}: fallbacks={self.fallbacks!r} is one string. Write a list of them."
+            )
         if self.max_input_tokens is not None and not _is_above_zero(self.max_input_tokens):
             raise InvalidTierError(
                 f"Tier {self.name!r}: max_input_tokens={self.max_input_tokens!r} must be at least 1, "

@@ -6,7 +6,7 @@ same entry under the same id.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from threading import Lock
@@ -190,6 +190,11 @@ class Recorder(BaseCallbackHandler):
                 entry["cost_usd"] = None if _may_be_charged(error, call) else 0.0
             self._end(call, entry)
 
+    def abandon(self) -> None:
+        """Book the calls under way as failed, at an unknown cost: LangChain tells no handler of one cancelled."""
+        for run_id, call in list(self._calls.items()):
+            self._end(call, _entry(run_id, call, None, Tokens(), "failed"))
+
     def _end(self, call: _Call, entry: LedgerEntry) -> None:
         if call.shown:
             self._shown.add(entry["id"])
@@ -244,21 +249,27 @@ def collect_ledger() -> Iterator[Ledger]:
     try:
         yield _LiveLedger(collector)
     finally:
-        _collector.reset(token)
+        collector.abandon()  # one that ends after the block is booked again, as it ended
+        with suppress(ValueError):  # an async generator may be closed in another task, whose context is its own
+            _collector.reset(token)
 
 
-def rebook(entries: Iterable[LedgerEntry]) -> None:
-    """Book entries again whose outcome has changed, in the `collect_ledger` block around the caller if there is one."""
-    if (collector := _collector.get()) is not None:
-        collector.book(entries)
+def rebook(entries: Iterable[LedgerEntry], config: RunnableConfig) -> None:
+    """Book entries again whose outcome has changed, with all who saw their calls: the runs and the block around."""
+    entries, collector = list(entries), _collector.get()
+    for recorder in (*_recorders(config), *((collector,) if collector is not None else ())):
+        recorder.book(entries)
 
 
 def recorder_in(config: RunnableConfig) -> Recorder | None:
     """Return the innermost recorder among a config's callbacks, or `None`; that of `collect_ledger` is not meant."""
+    return next(reversed(_recorders(config)), None)
+
+
+def _recorders(config: RunnableConfig) -> list[Recorder]:
     callbacks: Any = config.get("callbacks")
     handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
-    found = (handler for handler in reversed(handlers) if isinstance(handler, Recorder))
-    return next((handler for handler in found if not isinstance(handler, _Collector)), None)
+    return [each for each in handlers if isinstance(each, Recorder) and not isinstance(each, _Collector)]
 
 
 def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str, Any]) -> RunnableConfig:

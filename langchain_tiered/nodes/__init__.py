@@ -103,7 +103,7 @@ def check(
     Args:
         tiers: All tiers of the graph, cheapest first.
         checks: What is asked of an answer; `None` for the built-in checks.
-        policy: What bounds the steps.
+        policy: What bounds the steps; give it that of the router, so that its floors hold here too.
         on_accepted: The node that follows an accepted answer.
 
     Raises:

@@ -21,6 +21,7 @@ from langchain_tiered.nodes.ladder import (
     run_context,
     run_of,
     turn_of,
+    unbound_call,
     unstreamed,
 )
 
@@ -112,7 +113,7 @@ class AnswerNode(Node):
         return call
 
     def _lacking(self, state: State) -> tuple[str, ...]:
-        return () if state["route"]["decided_by"] == "pin" else self.lacks  # a pinned route cannot be handed up
+        return () if _is_pinned(state) else self.lacks
 
     def _messages(self, state: State, context: object) -> list[BaseMessage]:
         system = self.ladder.system_message(self.tier, context, self.prompt, self._lacking(state))
@@ -127,7 +128,7 @@ class AnswerNode(Node):
             self.tier.name,
             fallback=run_of(state)["fallback"],
             messages=dicts_of([*turn_of(state["messages"]), answer]),
-            hand_up=hand_up_reason(answer),
+            hand_up=None if _is_pinned(state) else hand_up_reason(answer) or unbound_call(answer),
             **answered(recorder),
         )
         return {"attempts": [attempt], "ledger": recorder.drain()}
@@ -140,3 +141,9 @@ class AnswerNode(Node):
             messages=dicts_of(turn_of(state["messages"])),
         )
         return {"attempts": [attempt], "ledger": recorder.drain(), "error": error}
+
+
+def _is_pinned(state: State) -> bool:
+    """Tell whether the route is pinned: then it cannot be handed up."""
+    decided_by: str = state["route"]["decided_by"]
+    return decided_by == "pin"

@@ -90,7 +90,7 @@ class CheckNode(Node):
             if (answer := _unjudged(attempt)) is not None:
                 verdict = self.judge.verdict(self._tier(attempt), input, answer, recorder, config)
                 attempt = {**attempt, "verdict": verdict}
-            step, update = self._carried_out(input, attempt, recorder)
+            step, update = self._carried_out(input, attempt, recorder, config)
             if step.wait_s:
                 time.sleep(step.wait_s)
         return self._command(step, update)
@@ -103,7 +103,7 @@ class CheckNode(Node):
             if (answer := _unjudged(attempt)) is not None:
                 verdict = await self.judge.averdict(self._tier(attempt), input, answer, recorder, config)
                 attempt = {**attempt, "verdict": verdict}
-            step, update = self._carried_out(input, attempt, recorder)
+            step, update = self._carried_out(input, attempt, recorder, config)
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
         return self._command(step, update)
@@ -111,13 +111,15 @@ class CheckNode(Node):
     def _tier(self, attempt: Attempt) -> Tier:
         return self.ladder.tiers[place_of(attempt["tier"], self.ladder.tiers)]
 
-    def _carried_out(self, state: State, attempt: Attempt, recorder: Recorder) -> tuple[Step, State]:
+    def _carried_out(
+        self, state: State, attempt: Attempt, recorder: Recorder, config: RunnableConfig | None
+    ) -> tuple[Step, State]:
         """Return the step that follows the attempt, and what it changes in the state."""
         attempts = [*state["attempts"][:-1], attempt]
         step = self.ladder.step(state, attempts)
         corrected = self._corrected(state, attempt, step)
         recorder.book(corrected)
-        rebook(corrected)
+        rebook(corrected, ensure_config(config))
         if step.action == "stop":
             raise _error(state, attempts, step)
         update: State = {"attempts": Overwrite(attempts), "ledger": recorder.drain()}

@@ -45,7 +45,7 @@ class ClassifyNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Write `route`, and begin the turn's attempts."""
-        recorder, run_id, context = Recorder(), str(uuid4()), run_context()
+        recorder, run_id, context = Recorder(), _run_id(config), run_context()
         with accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(self.router.models.facts(self.router.tiers, context))
@@ -56,7 +56,7 @@ class ClassifyNode(Node):
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        recorder, run_id, context = Recorder(), str(uuid4()), run_context()
+        recorder, run_id, context = Recorder(), _run_id(config), run_context()
         with accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
@@ -92,3 +92,9 @@ class ClassifyNode(Node):
         if state.get("structured_response") is not None:
             update["structured_response"] = None  # the last turn's; this one may not give any
         return update
+
+
+def _run_id(config: RunnableConfig | None) -> str:
+    """Return the id of the run that pays: the one around, where an agent runs in a tool or a check of another one."""
+    around = ((config or {}).get("metadata") or {}).get("tiered_run_id")
+    return str(around or uuid4())

@@ -176,6 +176,11 @@ def answered(recorder: Recorder) -> dict[str, Any]:
     return {"call_id": entry["id"], "shown": recorder.shown(entry["id"])} if entry else {}
 
 
+def unbound_call(message: AIMessage) -> str | None:
+    """Return what a model that was given no tool tried to call: nobody would run it, so it is a wish for more."""
+    return next((f"It called {call['name']!r}, which it does not have." for call in message.tool_calls), None)
+
+
 def hand_up_reason(message: AIMessage) -> str | None:
     """Return why a tier asks for a more capable one, or `None` when it does not."""
     for call in message.tool_calls:

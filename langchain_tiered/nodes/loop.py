@@ -7,6 +7,8 @@ those of other people's middleware and of tools too, and writes the attempt down
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
@@ -15,6 +17,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.config import ensure_config
 from langgraph.config import get_config
+from langgraph.errors import ParentCommand
 from langgraph.types import Command, Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, call_metadata, recorder_in, recording
@@ -37,7 +40,7 @@ from langchain_tiered.nodes.ladder import (
 from langchain_tiered.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage, SystemMessage
@@ -90,8 +93,9 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
             return self._failed(request, error, recorder)
         if (answer := _answer(response)) is None:
             return self._turn(request, response, recorder)
+        said = answered(recorder)  # before the checks, which may run agents of their own
         verdict = self.judge.verdict(self.tier, _state(request), answer, recorder, get_config())
-        return self._judged(request, response, verdict, recorder)
+        return self._judged(request, response, recorder, verdict=verdict, **said)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
@@ -105,8 +109,9 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
             return self._failed(request, error, recorder)
         if (answer := _answer(response)) is None:
             return self._turn(request, response, recorder)
+        said = answered(recorder)
         verdict = await self.judge.averdict(self.tier, _state(request), answer, recorder, get_config())
-        return self._judged(request, response, verdict, recorder)
+        return self._judged(request, response, recorder, verdict=verdict, **said)
 
     def _prepared(self, request: ModelRequest[Any], model: BaseChatModel, *, is_async: bool) -> ModelRequest[Any]:
         state = _state(request)
@@ -127,17 +132,21 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
         reason = hand_up_reason(said) if isinstance(said, AIMessage) else None
         if reason is not None:
             return self._ended(self._attempt(request, recorder, response.result, hand_up=reason), recorder)
+        if _broke_the_schema_twice(request, response):
+            why = f"Its answer broke the response format twice: {response.result[-1].text[:200]}"
+            verdict = Verdict(accepted=False, check="matches_schema", reason=why, score=None)
+            return self._ended(self._attempt(request, recorder, [], verdict=verdict), recorder)
         return ExtendedModelResponse(response, Command(update={"ledger": recorder.drain()}))
 
     def _judged(
-        self, request: ModelRequest[Any], response: ModelResponse[Any], verdict: Verdict, recorder: Recorder
+        self, request: ModelRequest[Any], response: ModelResponse[Any], recorder: Recorder, **said: Any
     ) -> ExtendedModelResponse[Any]:
         """Let an answer pass that the engine accepts; its messages are written down when no hook can change them."""
-        passed = self._attempt(request, recorder, None, verdict=verdict)
+        passed = self._attempt(request, recorder, None, **said)
         state = _state(request)
         if self.ladder.step(state, [*state.get("attempts", ()), passed]).action == "accept":
             return ExtendedModelResponse(response, Command(update={"attempts": [passed], "ledger": recorder.drain()}))
-        return self._ended(self._attempt(request, recorder, response.result, verdict=verdict), recorder)
+        return self._ended(self._attempt(request, recorder, response.result, **said), recorder)
 
     def _failed(self, request: ModelRequest[Any], error: Exception, recorder: Recorder) -> ExtendedModelResponse[Any]:
         if isinstance(error, StructuredOutputError):
@@ -153,7 +162,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
     ) -> Attempt:
         messages = [] if result is None else dicts_of([*turn_of(request.state["messages"]), *result])
         fallback = run_of(request.state)["fallback"]
-        return attempt_of(self.tier.name, fallback=fallback, messages=messages, **said, **answered(recorder))
+        return attempt_of(self.tier.name, fallback=fallback, messages=messages, **{**answered(recorder), **said})
 
     def _ended(self, attempt: Attempt, recorder: Recorder, **more: Any) -> ExtendedModelResponse[Any]:
         """End the visit without a word of what was said."""
@@ -188,14 +197,14 @@ class LoopNode(RunnableLambda[Any, Any]):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt: the loop ends with an accepted answer, or without a word."""
         recorder = Recorder()
-        with accounted(input, run_of(input)["id"], recorder):
+        with accounted(input, run_of(input)["id"], recorder), _handed_on(config):
             visit = self.loop.invoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
         recorder = Recorder()
-        with accounted(input, run_of(input)["id"], recorder):
+        with accounted(input, run_of(input)["id"], recorder), _handed_on(config):
             visit = await self.loop.ainvoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder)
 
@@ -238,6 +247,18 @@ def _passed(attempt: Attempt, before: Sequence[BaseMessage], after: Sequence[Bas
     return {**attempt, "messages": dicts_of(added), "rewrites": not kept, "verdict": verdict}
 
 
+@contextmanager
+def _handed_on(config: RunnableConfig | None) -> Iterator[None]:
+    """Send a tool's `Command(graph=Command.PARENT)` to the graph around the agent; the agent's own is no parent."""
+    try:
+        yield
+    except ParentCommand as handed:
+        command: Command[Any] = handed.args[0]
+        if command.graph == (config or {}).get("configurable", {}).get("checkpoint_ns"):
+            command = replace(command, graph=Command.PARENT)
+        raise ParentCommand(command) from None
+
+
 def _same(old: Any, new: Any) -> bool:
     return old is new or bool(old == new)
 
@@ -248,6 +269,18 @@ def _answer(response: ModelResponse[Any]) -> AIMessage | None:
     if said is None or (said.tool_calls and response.structured_response is None):
         return None
     return said
+
+
+def _broke_the_schema_twice(request: ModelRequest[Any], response: ModelResponse[Any]) -> bool:
+    """Tell whether the model has been told once what was wrong with its structured answer, and broke it again.
+
+    Only a structured answer that could not be read comes with a tool message of its own.
+    """
+    told = response.result[-1] if response.result else None
+    if not isinstance(told, ToolMessage):
+        return False
+    before = [message for message in turn_of(request.state["messages"]) if isinstance(message, ToolMessage)]
+    return bool(before) and before[-1].name == told.name
 
 
 def _state(request: ModelRequest[Any]) -> State:

@@ -135,7 +135,7 @@ class _ModelClassifier:
         The copy's tag keeps the classifier's tokens out of the user's stream; one put on by `with_config` would be
         lost when the schema is bound.
         """
-        if id(model) not in self._ready:
+        if (ready := self._ready.get(id(model))) is None:
             if len(self._ready) >= _MOST_READY:
                 self._ready.clear()
             quiet = model.model_copy(update={"tags": [*(model.tags or []), HELD]})
@@ -145,7 +145,7 @@ class _ModelClassifier:
                 structured = None
             self._ready[id(model)] = (model, structured)  # the model is kept, so that its id stays its own
             return structured
-        return self._ready[id(model)][1]
+        return ready[1]
 
     def _read(self, said: object) -> Classification:
         if isinstance(said, Mapping):

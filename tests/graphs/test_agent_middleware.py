@@ -13,6 +13,7 @@ from langchain.agents.middleware import (
     ModelRetryMiddleware,
     PIIMiddleware,
     SummarizationMiddleware,
+    TodoListMiddleware,
     after_model,
 )
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
@@ -250,3 +251,25 @@ def test_history_with_human_messages_only_is_not_rewritten(run: Any) -> None:
     agent = create_tiered_agent(tiers(nano=say("bug")), middleware=[ModelCallLimitMiddleware(run_limit=3)])
     given = {"messages": [HumanMessage("Hello", id="1"), HumanMessage(LABEL, id="2")]}
     assert [message.id for message in run(agent, given)["messages"]][:2] == ["1", "2"]
+
+
+def test_a_schema_that_is_broken_twice_escalates(run: Any) -> None:
+    class Count(BaseModel):
+        """How many."""
+
+        count: int
+
+    def answers(count: Any) -> Any:
+        return lambda _: AIMessage("", tool_calls=[tool_call(name="Count", args={"count": count}, id=f"c{count}")])
+
+    scripted = tiers(nano=answers("many"), mini=answers(7))
+    result = run(create_tiered_agent(scripted, response_format=ToolStrategy(Count)), ask(LABEL))
+    assert result["structured_response"] == Count(count=7)
+    assert scripted[0].model.calls == 2  # type: ignore[union-attr]
+
+
+def test_public_channels_of_middleware_are_given_and_kept(run: Any) -> None:
+    todos = {"todos": [{"content": "refund it", "status": "pending"}]}
+    mini = call_then("write_todos", todos, say("done"))
+    agent = create_tiered_agent(tiers(nano=mini), middleware=[TodoListMiddleware()], checkpointer=InMemorySaver())
+    assert run(agent, ask(LABEL), THREAD)["todos"] == todos["todos"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,8 @@ from fakes import LABEL, PROOF, REFUND, ScriptedModel, ask, call_then, fail, in_
 from langchain_core.messages import AIMessage, SystemMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 
 from langchain_tiered import Ledger, Policy, Tier, TierRouter, collect_ledger, create_tiered_agent
 from langchain_tiered.errors import NoAnswerAcceptedError, NoTierFitsError
@@ -283,3 +286,44 @@ def test_a_tier_that_cannot_take_the_request_is_never_escalated_to(run: Any) -> 
     assert (result["route"]["tier"], result["messages"][-1].text) == ("flagship", "12.50")
     with pytest.raises(NoTierFitsError, match="images"):
         run(create_tiered_agent([blind]), given)
+
+
+def test_a_call_of_a_tool_that_a_tier_does_not_have_is_a_wish_for_more(run: Any, refund: Any) -> None:
+    def imitates(_: Any) -> AIMessage:
+        return AIMessage("", tool_calls=[tool_call(name="refund", args={"order": 1}, id="c9")])
+
+    agent = create_tiered_agent(tiers(nano=imitates, mini=say("mini")), tools=[refund])
+    result = run(agent, ask(LABEL))
+    assert [message.type for message in result["messages"]] == ["human", "ai"]
+    assert result["route"]["reason"] == "nano hands up: It called 'refund', which it does not have."
+
+
+def test_a_tier_that_the_policy_pins_has_the_tools(run: Any, refund: Any, refunds: list[int]) -> None:
+    scripted = tiers(nano=call_then("refund", {"order": 7}, say("done")), mini=say("mini"))
+    agent = create_tiered_agent(scripted, tools=[refund], policy=Policy(pin="nano"))
+    assert run(agent, ask(REFUND))["messages"][-1].text == "done"
+    assert refunds == [7]
+
+
+async def test_a_call_that_is_cancelled_is_booked_at_an_unknown_cost() -> None:
+    class Slow(ScriptedModel):
+        async def _agenerate(self, *_: Any, **__: Any) -> Any:
+            await asyncio.sleep(60)
+
+    agent = create_tiered_agent([Tier("nano", model("nano", say("never"), Slow), criteria="")])
+    with collect_ledger() as ledger, pytest.raises(TimeoutError):
+        await asyncio.wait_for(agent.ainvoke(ask(LABEL)), 0.2)
+    assert [(entry["outcome"], entry["cost_usd"]) for entry in ledger] == [("failed", None)]
+    assert ledger.total_usd is None
+
+
+def test_a_tool_may_hand_over_to_the_graph_around_the_agent(run: Any) -> None:
+    @tool
+    def refund(order: int) -> Any:
+        """Refund an order."""
+        return Command(goto="person", graph=Command.PARENT)
+
+    agent = create_tiered_agent(tiers(nano=say("n"), mini=call_then("refund", {"order": 7}, say("x"))), tools=[refund])
+    builder = StateGraph(MessagesState).add_node("agent", agent, destinations=("person",))
+    builder.add_node("person", lambda _: {"messages": [AIMessage("A person takes over.")]})
+    assert run(builder.add_edge(START, "agent").compile(), ask(REFUND))["messages"][-1].text == "A person takes over."

@@ -65,6 +65,7 @@ EMPTY_NAME, RESERVED = (
         *(({"name": name}, RESERVED) for name in ("classify", "check", "none", "__start__", "__end__", "a:b", "a|b")),
         ({"spec": ""}, r"Tier 'nano' has no model\. Give a chat model or a string like 'openai:gpt-5\.4-nano'"),
         ({"spec": None}, "has no model"),
+        ({"fallbacks": "openai:gpt-5.4"}, r"Tier 'nano': fallbacks='openai:gpt-5\.4' is one string\. Write a list"),
         ({"max_input_tokens": 0}, r"Tier 'nano': max_input_tokens=0 must be at least 1, or None"),
         ({"max_input_tokens": -1}, "max_input_tokens=-1 must be at least 1"),
         ({"price_factor": 0}, r"Tier 'nano': price_factor=0 must be above 0; 1\.0 is the list price"),

@@ -70,7 +70,7 @@ def test_corrected_outcome_reaches_every_block_around() -> None:
     with collect_ledger() as outer, collect_ledger() as inner:
         mini().invoke("hi")
         (entry,) = inner
-        rebook([{**entry, "outcome": "rejected"}])
+        rebook([{**entry, "outcome": "rejected"}], {})
     assert [one["outcome"] for one in [*inner, *outer]] == ["rejected", "rejected"]
-    rebook([{**entry, "outcome": "failed"}])
+    rebook([{**entry, "outcome": "failed"}], {})
     assert [one["outcome"] for one in outer] == ["rejected"]
