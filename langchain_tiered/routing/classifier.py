@@ -229,7 +229,7 @@ def _why_failed(error: Exception) -> str:
     failure = failure_of(error)
     if failure is None or is_callers_mistake(failure):
         raise error
-    return f"{failure['message']}."
+    return f"{failure['message'].rstrip('.')}."
 
 
 def _short(value: object) -> str:
