@@ -12,7 +12,7 @@ from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
-from langchain_tiered.cascade.checks import Checks
+from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.errors import ConfigurationError, DuplicateNameError
 from langchain_tiered.models import Placeholder, default_tiers, field_of
 from langchain_tiered.nodes import route_by_tier
@@ -92,10 +92,15 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
 
     Raises:
         ConfigurationError: What can be known at build: bad tiers, unknown names in the policy or checks, tools that
-            share a name, fields that clash with ours.
+            share a name, fields that clash with ours, a policy that interrupts without a checkpointer.
     """
     router = _router(tiers, router, policy)
     tiers, policy = router.tiers, router.policy
+    if policy.on_no_answer == "ask" and not checkpointer:
+        raise ConfigurationError(
+            "Policy(on_no_answer='ask') interrupts the run, and only a checkpointer keeps such a run. Pass one, like "
+            "InMemorySaver(), or True where a parent graph or the LangGraph server brings it."
+        )
     ladder = Ladder(tiers, policy=policy, checks=Checks(checks), models=router.models)
     context = _context_schema(tiers, context_schema, system_prompt)
     own_fields = {**_public_fields(middleware), **_own_fields(state_schema)}
@@ -116,7 +121,12 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
         builder.add_node(tier.name, makers.node(tier, given, lacks))
         builder.add_edge(tier.name, "check")
     names = [tier.name for tier in tiers]
-    builder.add_node("check", CheckNode(ladder, tools=tools, schema=response_format), destinations=(*names, END))
+    asked = ("check",) if policy.on_no_answer == "ask" else ()
+    builder.add_node(
+        "check",
+        CheckNode(ladder, schema=response_format, system_prompt=system_prompt),
+        destinations=(*names, *asked, END),
+    )
     builder.add_edge(START, "classify")
     builder.add_conditional_edges("classify", route_by_tier, names)
     graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
@@ -145,7 +155,7 @@ class _Makers:
         _distinct([HAND_UP, *tools, *(tool for each in self.middleware for tool in getattr(each, "tools", ()))])
         if not (tools or self.middleware or self.response_format is not None):
             return AnswerNode(tier, self.ladder, system_prompt=self.prompt, lacks=lacks)
-        judge = Judge(self.ladder, tools=tools, schema=self.response_format)
+        judge = Judge(self.ladder)
         outermost = TierLoop(
             tier, self.ladder, judge, system_prompt=self.prompt, lacks=lacks, leaves_message=self.leaves_message
         )

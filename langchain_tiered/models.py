@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
+from langchain_tiered.accounting.rates import rates_of
 from langchain_tiered.errors import ModelNotBuiltError
 from langchain_tiered.types import Tier, TierFacts
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatResult
+
+    from langchain_tiered.types import Rates
 
     ModelLike = BaseChatModel | str
 
@@ -103,7 +106,9 @@ class Placeholder(BaseChatModel):
 class Models:
     """Builds the models that tiers name, each once, and keeps them for the life of one agent or router."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, priced: bool = False) -> None:
+        """Begin with no model; with `priced`, the facts of tiers have their rates."""
+        self._priced = priced
         self._built: dict[str, BaseChatModel] = {}
         self._unknown: set[str] = set()
         self._lock = Lock()
@@ -172,7 +177,17 @@ class Models:
             files=profile.get("pdf_inputs"),
             tools=profile.get("tool_calling"),
             fallbacks=len(tier.fallbacks),
+            rates=self._rates(tier, context) if self._priced else None,
         )
+
+    def _rates(self, tier: Tier, context: object) -> Rates | None:
+        wanted = self._wanted(tier, context, 0)
+        own = tier.rates if wanted is tier.model or wanted == tier.model else None
+        if isinstance(wanted, str):
+            return rates_of(wanted, rates=own, factor=tier.price_factor)
+        told = wanted._get_ls_params()  # noqa: SLF001  (how LangChain itself names a model's provider)
+        name, provider = told.get("ls_model_name"), told.get("ls_provider")
+        return rates_of(name, provider=provider, rates=own, factor=tier.price_factor)
 
     def _profile(self, tier: Tier, context: object) -> Mapping[str, Any]:
         """Return what a model can take; nothing for one that cannot be built: its call will say what is missing."""

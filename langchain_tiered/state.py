@@ -40,6 +40,9 @@ class Run(TypedDict):
     fallback: int
     """Which model of the tier makes the next attempt: `0` for its own, `n` for its n-th fallback."""
 
+    since: NotRequired[int]
+    """How many messages the thread had when the tier began: what came before is no sign of its getting nowhere."""
+
 
 class TieredInput(TypedDict):
     """What a caller gives: new messages. A route, attempts or ledger entries cannot be put in from outside."""
@@ -95,7 +98,10 @@ class LoopState(AgentState[Any]):
     """What the nodes of the run hand on to each other."""
 
     attempts: NotRequired[Annotated[list[Attempt], operator.add]]
-    """What the turn has tried; the visit adds its own attempt."""
+    """What the turn has tried; the visit adds those of its own attempts that were mended in the loop."""
+
+    visit: NotRequired[Annotated[Attempt | None, OmitFromInput]]
+    """The attempt that the visit comes to, its messages empty where they are still those of the loop."""
 
     ledger: NotRequired[Annotated[list[LedgerEntry], OmitFromInput, book]]
     """What this visit paid, kept through an interrupt."""

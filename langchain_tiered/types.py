@@ -7,7 +7,7 @@ JSON-plain `TypedDict`; what a user configures is a frozen dataclass.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeAlias, get_args
 
 # Below Python 3.12 only this `TypedDict` reaches the JSON schemas that LangGraph Studio shows.
 from typing_extensions import TypedDict
@@ -51,6 +51,7 @@ FailureKind = Literal[
     "overflow",
     "outage",
     "timeout",
+    "open_circuit",
     "no_answer",
     "authentication",
     "unknown_model",
@@ -207,6 +208,9 @@ class LedgerEntry(TypedDict):
     outcome: Outcome
     """What became of the call."""
 
+    rejected_by: NotRequired[str]
+    """The check that rejected what the call gave; there only where one did."""
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -285,6 +289,12 @@ class Facts:
     in_turn: bool = False
     """Whether the turn is under way: an AI or tool message stands after the last human one."""
 
+    cached_tokens: int = 0
+    """Input of the thread's last answer that came out of the provider's prompt cache, in tokens; `0` when unknown."""
+
+    output_tokens: int = 0
+    """Output of the thread's last answer, in tokens; `0` when unknown."""
+
 
 @dataclass(frozen=True)
 class TierFacts:
@@ -310,6 +320,9 @@ class TierFacts:
 
     fallbacks: int = 0
     """How many other models stand beside its own."""
+
+    rates: Rates | None = None
+    """Prices of its model, or `None` when they are unknown, or nobody needs them."""
 
     def misfits(self, facts: Facts) -> tuple[str, ...]:
         """Name each fact that rules this tier out; empty when it can take the request."""

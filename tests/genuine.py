@@ -42,6 +42,15 @@ class Recording:
     body: Any = field(repr=False)
     """An object, or the raw text of a stream."""
 
+    tools: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    """The tools that the request declared."""
+
+    before: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    """The messages or items of the request."""
+
+    tags: frozenset[str] = field(default=frozenset(), repr=False)
+    """What the collection says of it."""
+
     @property
     def is_stream(self) -> bool:
         return isinstance(self.body, str) and self.body.lstrip().startswith(("data:", "event:"))
@@ -117,8 +126,16 @@ class Recording:
 def recordings() -> list[Recording]:
     """Return the recorded exchanges; none where they are absent."""
     return [
-        Recording(row["id"], row["api"], row["status"], row["response_headers"], row["response_body"])
+        Recording(row["id"], row["api"], row["status"], row["response_headers"], row["response_body"], *_asked(row))
         for row in _rows("recordings.jsonl")
+    ]
+
+
+def violations() -> list[Recording]:
+    """Return the exchanges whose tool call breaks its declared schema; of these no headers were kept."""
+    return [
+        Recording(f"violation{place:02}", "chat", row["status"], {}, row["response_body"], *_asked(row))
+        for place, row in enumerate(_rows("schema_violations.jsonl"))
     ]
 
 
@@ -129,6 +146,13 @@ def error_bodies() -> dict[str, Recording]:
         row["error"]["code"]: Recording(row["error"]["code"], "chat", row["status"], {}, {"error": row["error"]})
         for row in rows
     }
+
+
+def _asked(row: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], frozenset[str]]:
+    """Return the tools, the messages and the tags; a few requests were kept as text, or not at all."""
+    asked = row["request_body"] if isinstance(row["request_body"], dict) else {}
+    before = asked.get("messages") or asked.get("input")
+    return asked.get("tools") or [], before if isinstance(before, list) else [], frozenset(row.get("tags", ()))
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

@@ -135,6 +135,29 @@ def price_usd(
     return None if price is None else price * factor
 
 
+def rates_of(
+    model: str | None, *, provider: str | None = None, rates: Rates | str | None = None, factor: float = 1.0
+) -> Rates | None:
+    """Return what a million tokens of a short call cost, or `None` when that cannot be known.
+
+    Args:
+        model: The model as the provider names it, or `provider:model`.
+        provider: Who serves it.
+        rates: Prices to use instead, or a `provider:model` whose published prices hold instead.
+        factor: Multiplies the prices.
+    """
+
+    def usd(**tokens: int) -> float | None:
+        used = Tokens(**{"input_tokens": 0, "output_tokens": 0, **tokens})
+        price = price_usd(model, used, provider=provider, rates=rates, factor=factor)
+        return None if price is None else price * 1000
+
+    fresh, output = usd(input_tokens=1000), usd(output_tokens=1000)
+    if fresh is None or output is None:
+        return None
+    return Rates(fresh, output, usd(input_tokens=1000, cached_tokens=1000))
+
+
 def _override_usd(input_tokens: int, output_tokens: int, cached_tokens: int, rates: Rates) -> float | None:
     if cached_tokens > input_tokens:
         return None  # what is reported contradicts itself

@@ -6,6 +6,7 @@ same entry under the same id.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -23,9 +24,10 @@ from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.types import LedgerEntry, Rates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
 
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
     from langchain_core.runnables import RunnableConfig
@@ -50,7 +52,7 @@ def call_metadata(
     Args:
         role: What the calls are for.
         tier: The tier that the calls are made for, or `None`. Its rates and its factor hold where `role` is `answer` or
-            `classify`: whoever judges or summarizes for a tier may do it with another model.
+            `classify`, and where it is `judge`, for which a check that asks a tier says so itself.
         run_id: The invocation that pays.
         task_id: The planned task that is paid for.
         loop: Whether the calls come out of a `create_agent` loop, whose tools and hooks may call other models.
@@ -63,6 +65,7 @@ def call_metadata(
         "tiered_loop": loop,
         "tiered_price_factor": 1.0 if tier is None else tier.price_factor,
         "tiered_rates": asdict(rates) if isinstance(rates, Rates) else rates,
+        "tiered_model": None if tier is None or rates is None else _own_name(tier.model),
     }
     return told if task_id is None else {**told, "tiered_task_id": task_id}
 
@@ -74,6 +77,7 @@ class _Call:
     metadata: Mapping[str, Any]
     started: float
     held: bool
+    tools: Sequence[Any] = ()
     streamed: bool = False
     shown: bool = False
 
@@ -96,6 +100,8 @@ class Recorder(BaseCallbackHandler):
         self._booked: dict[str, LedgerEntry] = {}
         self._fresh: dict[str, LedgerEntry] = {}
         self._shown: set[str] = set()
+        self._bound: tuple[str, Sequence[Any]] = ("", ())
+        self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
 
     @property
     def entries(self) -> list[LedgerEntry]:
@@ -112,6 +118,24 @@ class Recorder(BaseCallbackHandler):
         """Tell whether words of a call were streamed to whoever listens. Those of a `nostream` model never are."""
         return entry_id in self._shown
 
+    def bound(self, entry_id: str | None) -> Sequence[Any]:
+        """Return the tools that the call of an entry was given, in its provider's form; only the last call is known.
+
+        A middleware may have added some that the agent around it knows nothing of.
+        """
+        return self._bound[1] if entry_id == self._bound[0] else ()
+
+    def raised(self, error: BaseException) -> bool:
+        """Tell whether an error came out of a model call itself, not out of what stands around it."""
+        seen: set[int] = set()
+        cause: BaseException | None = error
+        while cause is not None and id(cause) not in seen:
+            if any(each is cause for each in self._errors):
+                return True
+            seen.add(id(cause))
+            cause = cause.__cause__
+        return False
+
     def drain(self) -> list[LedgerEntry]:
         """Return the entries booked, or booked again, since the last drain."""
         with self._lock:
@@ -126,10 +150,11 @@ class Recorder(BaseCallbackHandler):
             self._fresh |= booked
 
     def on_chat_model_start(
-        self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **__: Any
+        self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **more: Any
     ) -> None:
         """Remember when a call began and what its config says of it."""
-        self._calls[run_id] = _Call(metadata or {}, perf_counter(), held=HELD in (tags or ()))
+        tools = (more.get("invocation_params") or {}).get("tools") or ()
+        self._calls[run_id] = _Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=tools)
 
     def on_llm_start(
         self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **__: Any
@@ -180,6 +205,7 @@ class Recorder(BaseCallbackHandler):
         - Anything else, such as a bug: unknown. It may have been raised before the request was sent, and just as well
           after a paid answer came that the integration could not read.
         """
+        self._errors.append(error)
         if (call := self._calls.pop(run_id, None)) is not None:
             response: LLMResult | None = kwargs.get("response")
             tokens = _tokens(response)
@@ -196,6 +222,7 @@ class Recorder(BaseCallbackHandler):
             self._end(call, _entry(run_id, call, None, Tokens(), "failed"))
 
     def _end(self, call: _Call, entry: LedgerEntry) -> None:
+        self._bound = (entry["id"], call.tools)
         if call.shown:
             self._shown.add(entry["id"])
         self.book([entry])
@@ -335,13 +362,22 @@ def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
 
 def _terms(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
     """Return the tier's own terms. They are not those of the other models that are called on its behalf."""
-    if role not in {"answer", "classify"}:
+    if role not in {"answer", "classify", "judge"}:
         return {}
-    rates = metadata.get("tiered_rates")
+    rates, own, called = (metadata.get(name) for name in ("tiered_rates", "tiered_model", "ls_model_name"))
+    if own is not None and called is not None and own != called:
+        rates = None  # another model, which a middleware has put in the tier's place
     return {
         "rates": Rates(**rates) if isinstance(rates, dict) else rates,
         "factor": metadata.get("tiered_price_factor", 1.0),
     }
+
+
+def _own_name(model: BaseChatModel | str) -> str | None:
+    """Return the name of a tier's model, as LangChain tells it of each call."""
+    if isinstance(model, str):
+        return model.partition(":")[2] or model
+    return model._get_ls_params().get("ls_model_name")  # noqa: SLF001  (how LangChain itself names a model)
 
 
 def _message(response: LLMResult | None) -> BaseMessage | None:
@@ -378,7 +414,8 @@ def _usage_on(error: BaseException) -> dict[str, Any] | None:
 def _may_be_charged(error: BaseException, call: _Call) -> bool:
     if call.streamed or not isinstance(error, Exception):
         return True
-    if isinstance(getattr(error, "status_code", None), int):
-        return False
-    failure = failure_of(error)
-    return failure is None or failure["kind"] in {"outage", "timeout"}
+    failure, has_status = failure_of(error), isinstance(getattr(error, "status_code", None), int)
+    if failure is None:
+        return not has_status
+    # A filter that stops an answer, and a request that took too long, are charged for by some, whatever the status.
+    return failure["kind"] in {"no_answer", "timeout"} or (failure["kind"] == "outage" and not has_status)

@@ -1,27 +1,18 @@
-"""Say of an answer whether it may reach the user. A check decides nothing more, and calls a model only if it says so.
+"""Say of an answer whether it may reach the user, by what the provider tells of it: finished, not refused, not empty.
 
-The built-in checks read what the provider says of the answer, not how it sounds: an answer is not judged by its length.
+A check decides nothing more. How an answer sounds is not read here, and a short one is as good as a long one.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langgraph.errors import GraphBubbleUp
-
-from langchain_tiered.cascade.failures import is_missing_recording
-from langchain_tiered.errors import ConfigurationError, UnknownTaskError
-from langchain_tiered.types import TASKS, Route, Verdict
+from langchain_tiered.types import Route, Verdict
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
-
-    from langchain_tiered.types import Task, Tier
 
 CUT_OFF = frozenset(
     {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length", "model_context_window_exceeded"}
@@ -47,7 +38,7 @@ class CheckInput:
     """What a check may look at: the answer, and what was asked."""
 
     request: Sequence[BaseMessage]
-    """The messages that the answer answers, the last human one included."""
+    """The messages that the answer answers: the system prompt, where there is one, and the thread."""
 
     answer: AIMessage
     """The answer."""
@@ -92,146 +83,16 @@ def not_refused(given: CheckInput) -> Verdict:
     refusal = answer.additional_kwargs.get("refusal") or next(
         (block["refusal"] for block in _blocks(answer) if block.get("refusal")), None
     )
-    if refusal:
-        return _verdict("not_refused", False, f"The model refused: {str(refusal)[:200]}")
+    if refusal:  # its words stay in the attempt: a verdict's reason is public
+        return _verdict("not_refused", False, "The model refused.")
     why = _stop_reason(answer)
     if why in REFUSED:
         return _verdict("not_refused", False, f"The provider stopped the answer ({why}).")
     return _verdict("not_refused", True, "The model did not refuse.")
 
 
-BUILT_IN: tuple[Check, ...] = (not_refused, finished, not_empty)
-"""The checks of `checks=None`. They need no model and hold no tokens back. A refusal is named before its emptiness."""
-
-
-class Checks:
-    """The checks that an agent and its tiers declare, and which of them hold for an answer.
-
-    Raises:
-        UnknownTaskError: If a task in the mapping is not in the vocabulary.
-        ConfigurationError: If something that is no callable stands where a check should.
-    """
-
-    def __init__(self, declared: ChecksLike = None) -> None:
-        by_task = dict(declared) if isinstance(declared, Mapping) else {"*": BUILT_IN if declared is None else declared}
-        self._by_task = {"*": BUILT_IN} | {task: _functions(task, checks) for task, checks in by_task.items()}
-
-    def of(self, tier: Tier, task: Task) -> tuple[Check, ...]:
-        """Return the checks of an answer that `tier` gives to a `task`, in the order in which they are asked."""
-        return (*self._by_task.get(task, self._by_task["*"]), *tier.checks)
-
-    def read_whole_answer(self, tier: Tier, task: Task) -> bool:
-        """Tell whether a check must read the whole answer before any of it may be shown."""
-        return any(check not in BUILT_IN for check in self.of(tier, task))
-
-
-def _functions(task: str, checks: Any) -> tuple[Check, ...]:
-    if task != "*" and task not in TASKS:
-        raise UnknownTaskError(task, [*TASKS, "*"], "checks")
-    given = tuple(checks) if isinstance(checks, Iterable) else (None if callable(checks) else checks,)
-    for check in given:
-        if not callable(check):
-            raise ConfigurationError(
-                f"Check {check or checks!r} for {task!r} is not callable. A check is a function of a CheckInput that "
-                "returns a Verdict or a bool; give a sequence of them, or a mapping from task to sequence."
-            )
-    return given
-
-
-def judge(checks: Sequence[Check], given: CheckInput, thresholds: Mapping[str, float]) -> Verdict:
-    """Ask each check in turn; return the first rejection, else the last acceptance.
-
-    Args:
-        checks: What to ask, in order.
-        given: The answer and its request.
-        thresholds: Least score by check name, from the policy.
-
-    Raises:
-        ConfigurationError: If a check is async: only `ajudge` can ask it.
-    """
-    verdict = _verdict("none", True, "No check was declared.")
-    for check in checks:
-        said: Any = _asked(check, given)
-        if inspect.isawaitable(said):
-            if inspect.iscoroutine(said):
-                said.close()
-            raise ConfigurationError(f"Check {_name(check)!r} is async. Run the agent by `ainvoke` or `astream`.")
-        verdict = _read(check, said, thresholds)
-        if not verdict["accepted"]:
-            break
-    return verdict
-
-
-async def ajudge(checks: Sequence[Check], given: CheckInput, thresholds: Mapping[str, float]) -> Verdict:
-    """Do what `judge` does; async checks are awaited, a user's sync ones run in a thread."""
-    verdict = _verdict("none", True, "No check was declared.")
-    for check in checks:
-        said: Any
-        if check in BUILT_IN or inspect.iscoroutinefunction(check):
-            said = _asked(check, given)
-        else:
-            said = await asyncio.to_thread(_asked, check, given)
-        if inspect.isawaitable(said):
-            said = await _awaited(said)
-        verdict = _read(check, said, thresholds)
-        if not verdict["accepted"]:
-            break
-    return verdict
-
-
-def _asked(check: Check, given: CheckInput) -> object:
-    """Ask a check; an error of the check's own is handed back, to become a rejection that names it."""
-    try:
-        return check(given)
-    except Exception as error:  # noqa: BLE001  (a user's check may raise anything; `_own` sorts it)
-        return _own(error)
-
-
-async def _awaited(said: Awaitable[Any]) -> object:
-    try:
-        return await said
-    except Exception as error:  # noqa: BLE001  (as in `_asked`)
-        return _own(error)
-
-
-def _own(error: Exception) -> Exception:
-    """Return a check's own error; an interrupt and a recording that is missing are nobody's verdict, and are raised."""
-    if isinstance(error, GraphBubbleUp) or is_missing_recording(error):
-        raise error
-    return error
-
-
-def _read(check: Check, said: object, thresholds: Mapping[str, float]) -> Verdict:
-    """Turn whatever a check returned into a verdict: an error or nonsense is a rejection that says so."""
-    name = _name(check)
-    if isinstance(said, bool):
-        return _verdict(name, said, f"{name} {'accepts' if said else 'rejects'} the answer.")
-    if isinstance(said, Exception):
-        return _verdict(name, False, f"The check {name} raised {type(said).__name__}: {said}")
-    if not isinstance(said, Mapping) or not isinstance(said.get("accepted"), bool):
-        return _verdict(name, False, f"The check {name} returned {said!r}, neither a Verdict nor a bool.")
-    score = said.get("score")
-    if score is not None and not (isinstance(score, (int, float)) and isfinite(score)):
-        return _verdict(name, False, f"The check {name} gave {score!r} as its score, which is no number.")
-    verdict = Verdict(
-        accepted=said["accepted"],
-        check=said.get("check") or name,
-        reason=said.get("reason") or f"{name} {'accepts' if said['accepted'] else 'rejects'} the answer.",
-        score=score,
-    )
-    least = thresholds.get(verdict["check"])
-    if verdict["accepted"] and least is not None and verdict["score"] is not None and verdict["score"] < least:
-        reason = f"{verdict['reason']} Its score {verdict['score']:.2f} is below the threshold {least:.2f}."
-        return _verdict(verdict["check"], False, reason, verdict["score"])
-    return verdict
-
-
 def _verdict(check: str, accepted: bool, reason: str, score: float | None = None) -> Verdict:  # noqa: FBT001  (Verdict's own order)
     return Verdict(accepted=accepted, check=check, reason=reason, score=score)
-
-
-def _name(check: Check) -> str:
-    return getattr(check, "__name__", type(check).__name__)
 
 
 def _stop_reason(answer: AIMessage) -> str | None:

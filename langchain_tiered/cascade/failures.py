@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_tiered.types import Failure
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_tiered.types import FailureKind
 
-_OK, _RATE_LIMITED, _FIRST_SERVER_ERROR = 200, 429, 500
+_OK, _INVALID, _RATE_LIMITED, _FIRST_SERVER_ERROR = 200, 400, 429, 500
 _BY_STATUS: dict[int, FailureKind] = {
     401: "authentication",
     403: "authentication",
@@ -29,8 +31,27 @@ _BY_CODE: dict[str, FailureKind] = {
     "context_length_exceeded": "overflow",
     "model_not_found": "unknown_model",
     "invalid_api_key": "authentication",
-    "insufficient_quota": "authentication",
+    "insufficient_quota": "authentication",  # no model of the account answers until somebody pays
+    "content_filter": "no_answer",
+    "bio_policy": "no_answer",
+    "misalignment_policy_violation": "no_answer",
+    "image_content_policy_violation": "no_answer",
 }
+"""Codes that tell more than the status beside them. What a policy forbids one model, another may answer."""
+
+_STATUS_BY_CODE = {
+    "rate_limit": _RATE_LIMITED,
+    "server_error": _FIRST_SERVER_ERROR,
+    "invalid_": _INVALID,
+    "unsupported_": _INVALID,
+    "missing_": _INVALID,
+    "image_": _INVALID,
+    "empty_image_": _INVALID,
+    "failed_to_download_": _INVALID,
+    "data_residency_": _INVALID,
+}
+"""The status that an error would have had if it had not come after one of 200, by how its code begins."""
+
 _BY_CLASS: dict[str, FailureKind] = {
     "ModelAuthenticationError": "authentication",
     "ModelPermissionDeniedError": "authentication",
@@ -53,18 +74,44 @@ _BY_CLASS: dict[str, FailureKind] = {
 """LangChain's own classes, and those of the clients and their transports; the first in a class's order counts."""
 
 _CALLERS_MISTAKES: frozenset[FailureKind] = frozenset({"authentication", "unknown_model", "invalid_request"})
+_UNREADABLE = frozenset({"JSONDecodeError", "UnicodeDecodeError"})
+_UNREADABLE_WORDS = ("Unexpected response type from OpenAI-compatible endpoint", "No generation chunks were returned")
+"""How `langchain_openai` and `langchain_core` begin where a body is no JSON object, and where a stream is empty."""
+
+_CODE_IN_WORDS = re.compile(
+    rf"ResponseError\(code='?(\w+)|({'|'.join([*_BY_CODE, 'rate_limit_exceeded', 'server_error'])}): "
+    r"|Response \S+ failed\.$"
+)
+"""What `langchain_openai` makes of an event that ends a stream of the Responses API: all in one string."""
+
 _KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w-]{8,}|(?<=key provided: )\S+", re.IGNORECASE)
 
 
-def failure_of(error: BaseException) -> Failure | None:
+class _ToldInBody(NamedTuple):
+    """An error that came instead of an answer, after a status of 200."""
+
+    code: str
+    """Its code or its type; empty if it has none."""
+
+    message: str
+    """The provider's words."""
+
+
+def failure_of(error: BaseException, *, of_call: bool = False) -> Failure | None:
     """Return what kind of provider error this is, or `None` when it is none: a bug, or a cassette miss.
 
     What is `None` must be raised again at once.
+
+    Args:
+        error: What was raised.
+        of_call: Whether a model call raised it, and not a middleware or a tool around one. Only then is an answer that
+            cannot be read the provider's failure: garbage instead of JSON, an empty stream, or an error in a body of
+            status 200, which `langchain_openai` raises as a bare `ValueError`.
     """
     if is_missing_recording(error):
         return None
     for cause in _causes(error):
-        if (kind := _kind(cause)) is not None:
+        if (kind := _kind(cause) or (_kind_of_unread(cause) if of_call else None)) is not None:
             return Failure(kind=kind, message=_told(error), retry_after_s=_retry_after_s(cause))
     return None
 
@@ -94,14 +141,19 @@ def _kind(error: BaseException) -> FailureKind | None:
     code, status = getattr(error, "code", None), getattr(error, "status_code", None)
     if isinstance(code, str) and code in _BY_CODE:
         return _BY_CODE[code]
-    names = [base.__name__ for base in type(error).__mro__]
+    names = _names(error)
     if "ContextOverflowError" in names:
         return "overflow"  # LangChain's, mixed into classes of the client that would be found first
     if isinstance(status, int):
         return _kind_of_status(status, str(error))
     if code == "rate_limit_exceeded":
-        return "rate_limit"  # told in the middle of a stream, after a status of 200
-    return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
+        return _kind_of_code(code, str(error))
+    kind = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
+    return _kind_of_code(str(code), str(error)) if kind == "outage" and code is not None else kind
+
+
+def _names(error: BaseException) -> list[str]:
+    return [base.__name__ for base in type(error).__mro__]
 
 
 def _kind_of_status(status: int, message: str) -> FailureKind:
@@ -112,16 +164,70 @@ def _kind_of_status(status: int, message: str) -> FailureKind:
     return _BY_STATUS.get(status, "invalid_request")
 
 
+def _kind_of_code(code: str, message: str) -> FailureKind:
+    """Tell apart an error that came after a status of 200, in the body or in the middle of a stream, by its code."""
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if re.fullmatch(r"[45]\d\d", code):  # routers of many providers put the status of the one behind them there
+        return _kind_of_status(int(code), message)
+    status = next((status for start, status in _STATUS_BY_CODE.items() if code.startswith(start)), _OK)
+    return _kind_of_status(status, message)
+
+
+def _kind_of_unread(error: BaseException) -> FailureKind | None:
+    """Tell apart what a model call raises over an answer that it cannot read. A client's own bug is none of these."""
+    if not _UNREADABLE.isdisjoint(_names(error)):
+        return "outage"
+    if (told := _told_in_body(error)) is not None:
+        return _kind_of_code(told.code, told.message)
+    return "outage" if type(error) is ValueError and str(error).startswith(_UNREADABLE_WORDS) else None
+
+
+def _told_in_body(error: BaseException) -> _ToldInBody | None:
+    """Read the error that a bare `ValueError` was made from: an object of a body, or an event of a stream."""
+    if type(error) is not ValueError or len(error.args) != 1:
+        return None
+    (told,) = error.args
+    if isinstance(told, str):
+        found = _CODE_IN_WORDS.match(told)
+        return _ToldInBody(found[1] or found[2] or "", told) if found else None
+    parts = told if isinstance(told, Mapping) else {name: getattr(told, name, None) for name in ("code", "message")}
+    code, message = parts.get("code") or parts.get("type") or "", parts.get("message")
+    return _ToldInBody(str(code), message) if isinstance(message, str) else None
+
+
 def _told(error: BaseException) -> str:
     """Tell an error in one line; a provider that refuses a key quotes it."""
-    line = (str(error).strip() or "no message").splitlines()[0]
+    told = _told_in_body(error)
+    line = ((told.message if told else str(error)).strip() or "no message").splitlines()[0]
     return f"{type(error).__name__}: {_KEY.sub('[key]', line)[:200]}"
 
 
 def _retry_after_s(error: BaseException) -> float | None:
-    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    """Read how long the provider asks to wait; a date is read against the reply's own, so that no clock is needed.
+
+    `x-ratelimit-reset-*` is left alone. It tells when a whole quota is free again, longer than any one request must
+    wait, and it stands for two quotas without a word on which of them was hit.
+    """
+    get: Any = getattr(getattr(getattr(error, "response", None), "headers", None), "get", None)
+    if get is None:
+        return None
+    after = get("retry-after")
+    told = (_seconds(get("retry-after-ms"), of=0.001), _seconds(after), _seconds_between(get("date"), after))
+    return next((seconds for seconds in told if seconds is not None), None)
+
+
+def _seconds(told: object, *, of: float = 1.0) -> float | None:
     try:
-        seconds = float(headers["retry-after"])
-    except (KeyError, TypeError, ValueError):
+        seconds = float(str(told)) * of
+    except ValueError:
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_between(now: object, then: object) -> float | None:
+    try:
+        seconds = (parsedate_to_datetime(str(then)) - parsedate_to_datetime(str(now))).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if seconds >= 0 else None

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Literal
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from langchain_tiered.types import Attempt, Failure, Route, TierFacts
+    from langchain_tiered.types import Attempt, Failure, Route, TierFacts, Verdict
 
-Action = Literal["accept", "wait", "fall_back", "escalate", "downgrade", "stop"]
+Action = Literal["accept", "wait", "repair", "fall_back", "escalate", "downgrade", "ask", "stop"]
+
+_DOWN = frozenset({"rate_limit", "outage", "timeout"})
+
+REPAIRABLE = frozenset({"valid_tool_calls", "matches_schema"})
+"""Checks whose rejection a model can mend when it is told what was wrong: a slip of form, not a lack of ability."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,9 @@ class Step:
     """What follows an attempt."""
 
     action: Action
-    """`accept` the answer · `wait` and ask the same model again · `fall_back` sideways to another model of the tier ·
-    `escalate` to a tier above · `downgrade` for one attempt below, the route stays · `stop` with an error."""
+    """`accept` the answer · `wait` and ask the same model again · `repair`: tell the same model what was wrong, once ·
+    `fall_back` sideways to another model of the tier · `escalate` to a tier above · `downgrade` for one attempt below,
+    the route stays · `ask` a human about the last answer · `stop` with an error."""
 
     tier: str
     """The tier that answers next, or the one whose answer is accepted or that the run stops at."""
@@ -58,11 +64,21 @@ class Limits:
     unfit: frozenset[str] = frozenset()
     """Tiers that cannot take the request."""
 
+    open_circuits: frozenset[tuple[str, int]] = frozenset()
+    """Models, as tier and fallback, that have failed so often of late that they are left alone for a while."""
+
+    remaining_usd: float | None = None
+    """What is left of the budget, or `None` without one; once it is spent, no step that costs anything follows."""
+
+    on_no_answer: Literal["stop", "ask"] = "stop"
+    """What then, when an answer was rejected and no other attempt is left: an error, or a human decides."""
+
 
 def next_step(route: Route, attempts: Sequence[Attempt], tiers: Sequence[TierFacts], limits: Limits) -> Step:
     """Return what follows the last of `attempts`.
 
-    Each step goes to a model that the turn has not tried, save one `wait` for each model; so every turn ends.
+    Each step goes to a model that the turn has not tried, save one `wait` and one `repair` for each; so every turn
+    ends.
 
     Args:
         route: The turn's route. A pinned route never leaves its tier.
@@ -79,19 +95,18 @@ def next_step(route: Route, attempts: Sequence[Attempt], tiers: Sequence[TierFac
     last = attempts[-1]
     turn = _Turn(route, attempts, tiers, limits)
     if last["failure"] is not None:
-        return turn.after_failure(last["failure"])
+        return turn.within_budget(turn.after_failure(last["failure"]))
     if last["hand_up"] is not None:
-        return turn.up(f"{last['tier']} hands up: {last['hand_up']}")
+        return turn.within_budget(turn.up(f"{last['tier']} hands up: {last['hand_up']}"))
     verdict = last["verdict"]
     if verdict is None:
         raise ValueError(f"The attempt of {last['tier']!r} was neither judged nor failed. Run the checks first.")
     if verdict["accepted"]:
         return Step("accept", last["tier"], verdict["reason"], last["fallback"])
     if verdict["check"] == "finished" and last["shown"]:
-        return Step(
-            "accept", last["tier"], f"{verdict['reason']} Its tokens were shown, so it stands.", last["fallback"]
-        )
-    return turn.up(f"{last['tier']} was rejected: {verdict['reason']}")
+        why = f"{verdict['reason']} Its tokens were shown, so it stands."
+        return Step("accept", last["tier"], why, last["fallback"])
+    return turn.within_budget(turn.after_rejection(verdict))
 
 
 class _Turn:
@@ -107,7 +122,9 @@ class _Turn:
     def after_failure(self, failure: Failure) -> Step:
         """Go sideways where another model may be up, else wait, down or up; a caller's mistake stops at once."""
         kind, why = failure["kind"], f"{self.last['tier']} failed: {failure['message']}"
-        if kind in {"rate_limit", "outage", "timeout"}:
+        if kind == "open_circuit":
+            return self.around_circuit(why)
+        if kind in _DOWN:
             return self.wait(failure, why) or self.sideways(why) or self.away(why, is_limit=kind == "rate_limit")
         if kind in {"overflow", "too_large"}:
             return self.up(why, wider=True)
@@ -115,19 +132,35 @@ class _Turn:
             return self.up(why)
         return self.stop(why)
 
+    def after_rejection(self, verdict: Verdict) -> Step:
+        """Tell the model once what was wrong where it can mend that, else go up."""
+        why = f"{self.last['tier']} was rejected by {verdict['check']}: {verdict['reason']}"
+        if verdict["check"] in REPAIRABLE and self._of_this_model(_is_slip) == 1:
+            return Step("repair", self.last["tier"], why, self.last["fallback"])
+        return self.up(why)
+
+    def around_circuit(self, why: str) -> Step:
+        """Leave a model alone whose circuit is open; where it is the only way left, ask it all the same."""
+        step = self.sideways(why) or self.up(why)
+        if step.action not in {"ask", "stop"}:
+            return step
+        if (below := self.down(why)) is not None:
+            return below
+        if self._of_this_model(_was_left_alone) > 1:
+            return step
+        return Step("wait", self.last["tier"], f"{why} Nothing else is left, so it is asked.", self.last["fallback"])
+
     def wait(self, failure: Failure, why: str) -> Step | None:
         """Wait as long as the provider asks, once for each model, where the limit allows it."""
-        wait_s, model = failure["retry_after_s"], (self.last["tier"], self.last["fallback"])
-        tried = [(attempt["tier"], attempt["fallback"]) for attempt in self.attempts]
-        longest_s = self.limits.max_wait_s
-        if wait_s is None or longest_s <= 0 or wait_s > longest_s or tried.count(model) > 1:
+        wait_s, longest_s = failure["retry_after_s"], self.limits.max_wait_s
+        if wait_s is None or longest_s <= 0 or wait_s > longest_s or self._of_this_model(_was_down) > 1:
             return None
         return Step("wait", self.last["tier"], f"{why} Waiting {wait_s:g} s.", self.last["fallback"], wait_s)
 
     def sideways(self, why: str) -> Step | None:
-        """Take the tier's next fallback model."""
-        fallback = self.last["fallback"] + 1
-        if fallback > self.here.fallbacks:
+        """Take the tier's next fallback model that is not left alone."""
+        fallback = self._model_of(self.here, self.last["fallback"] + 1)
+        if fallback is None:
             return None
         return Step("fall_back", self.here.name, f"{why} Its fallback {fallback} stands in.", fallback)
 
@@ -143,8 +176,11 @@ class _Turn:
         floor = 0 if self.limits.floor is None else place_of(self.limits.floor, self.tiers)
         too_low = [place for place, attempt in zip(self.places, self.attempts, strict=True) if _fell_short(attempt)]
         for place in range(self.places[-1] - 1, max([floor - 1, *too_low]), -1):
-            if place not in self.places and self.tiers[place].name not in self.limits.unfit and not self.pinned:
-                return Step("downgrade", self.tiers[place].name, why)
+            tier = self.tiers[place]
+            if place in self.places or tier.name in self.limits.unfit or self.pinned:
+                continue
+            if (fallback := self._model_of(tier)) is not None:
+                return Step("downgrade", tier.name, why, fallback)
         return None
 
     def up(self, why: str, *, wider: bool = False) -> Step:
@@ -155,13 +191,34 @@ class _Turn:
         if self.limits.max_escalations is not None and ups >= self.limits.max_escalations:
             return self.stop(f"{why} The turn has escalated {ups} times, its limit.")
         for tier in self.tiers[max(self.places) + 1 :]:
-            if tier.name not in self.limits.unfit and not (wider and self._no_wider(tier)):
-                return Step("escalate", tier.name, why)
+            if tier.name in self.limits.unfit or (wider and self._no_wider(tier)):
+                continue
+            if (fallback := self._model_of(tier)) is not None:
+                return Step("escalate", tier.name, why, fallback)
         return self.stop(f"{why} No tier above can take the request.")
 
     def stop(self, why: str) -> Step:
-        """End the turn with an error."""
-        return Step("stop", self.last["tier"], why, self.last["fallback"])
+        """End the turn: by a human's word where that is wanted and there is an answer to speak of, else by an error."""
+        answered = self.last["failure"] is None and self.last["hand_up"] is None
+        action: Action = "ask" if answered and self.limits.on_no_answer == "ask" else "stop"
+        return Step(action, self.last["tier"], why, self.last["fallback"])
+
+    def within_budget(self, step: Step) -> Step:
+        """Return a step, unless it costs something and nothing is left to pay it with."""
+        left = self.limits.remaining_usd
+        if left is None or left > 0 or step.action in {"ask", "stop"}:
+            return step
+        return self.stop(f"{step.reason} The budget is spent.")
+
+    def _model_of(self, tier: TierFacts, first: int = 0) -> int | None:
+        """Return the first model of a tier, from the `first` on, that is not left alone; `None` where there is none."""
+        models = range(first, tier.fallbacks + 1)
+        return next((model for model in models if (tier.name, model) not in self.limits.open_circuits), None)
+
+    def _of_this_model(self, counts: Callable[[Attempt], bool]) -> int:
+        """Count the attempts of the model that was tried last."""
+        model = (self.last["tier"], self.last["fallback"])
+        return sum(counts(each) for each in self.attempts if (each["tier"], each["fallback"]) == model)
 
     def _no_wider(self, tier: TierFacts) -> bool:
         """Tell whether a tier is known to take no more input than the one that overflowed."""
@@ -172,3 +229,19 @@ class _Turn:
 def _fell_short(attempt: Attempt) -> bool:
     """Tell whether an attempt showed that its tier is not enough, rather than that its model is down."""
     return attempt["failure"] is None or attempt["failure"]["kind"] == "overflow"
+
+
+def _was_left_alone(attempt: Attempt) -> bool:
+    """Tell whether the model was not even called, because its circuit is open."""
+    return attempt["failure"] is not None and attempt["failure"]["kind"] == "open_circuit"
+
+
+def _was_down(attempt: Attempt) -> bool:
+    """Tell whether the model was called, and could not answer now."""
+    return attempt["failure"] is not None and attempt["failure"]["kind"] in _DOWN
+
+
+def _is_slip(attempt: Attempt) -> bool:
+    """Tell whether an attempt was rejected for something that its model can mend."""
+    verdict = attempt["verdict"]
+    return verdict is not None and not verdict["accepted"] and verdict["check"] in REPAIRABLE

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_tiered.cli.records import Record
     from langchain_tiered.routing import TierRouter
-    from langchain_tiered.types import Route, Tool
+    from langchain_tiered.types import Attempt, Route, Tool
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,12 @@ async def result_of(record: Record, agents: Agents) -> Result:
 
 def is_expected(error: Exception) -> bool:
     """Tell an error of the library or of a provider, or a loop that found no end, from a bug."""
-    return isinstance(error, (TieredError, GraphRecursionError)) or failure_of(error) is not None
+    if isinstance(error, (TieredError, GraphRecursionError)) or failure_of(error) is not None:
+        return True
+    attempts: Sequence[Attempt] = getattr(
+        error, "attempts", ()
+    )  # an answer that nobody could read looks like a bug, but for these
+    return bool(attempts) and attempts[-1]["failure"] is not None
 
 
 def first_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import Runnable
 from langgraph.graph import END
 
-from langchain_tiered.cascade.checks import Checks
+from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.nodes.answering import AnswerNode
 from langchain_tiered.nodes.checking import CheckNode
 from langchain_tiered.nodes.classifying import ClassifyNode

@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables.config import ensure_config
 
 from langchain_tiered.accounting.recorder import Recorder, call_metadata, recording
-from langchain_tiered.nodes.ladder import (
-    Ladder,
-    Node,
-    State,
-    accounted,
+from langchain_tiered.cascade.failures import failure_of
+from langchain_tiered.cascade.validity import valid_tool_calls
+from langchain_tiered.nodes.attempts import (
     answered,
     attempt_of,
     dicts_of,
     failed_attempt,
     hand_up_reason,
+    slip_of,
+    told_of,
+    turn_of,
+    unbound_call,
+)
+from langchain_tiered.nodes.ladder import (
+    Ladder,
+    Node,
+    State,
+    accounted,
     priced,
     run_context,
     run_of,
-    turn_of,
-    unbound_call,
     unstreamed,
 )
 
@@ -77,18 +83,22 @@ class AnswerNode(Node):
         """Make an attempt; a provider's error becomes a failed one where another attempt may help."""
         recorder, context, run = Recorder(), run_context(), run_of(input)
         with accounted(input, run["id"], recorder):
+            if (skipped := self._skipped(input, context)) is not None:
+                return skipped
             model = self.ladder.models.of(self.tier, context, run["fallback"])
             call = self._bind(input, model, is_async=False)
             try:
                 answer = call.invoke(self._messages(input, context), self._config(config, recorder, context, run))
             except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
-                return self._failed(input, error, recorder)
-        return self._answered(input, answer, recorder)
+                return self._failed(input, error, recorder, context)
+        return self._answered(input, answer, recorder, context)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
         recorder, context, run = Recorder(), run_context(), run_of(input)
         with accounted(input, run["id"], recorder):
+            if (skipped := self._skipped(input, context)) is not None:
+                return skipped
             model = await self.ladder.models.aof(self.tier, context, run["fallback"])
             call = self._bind(input, model, is_async=True)
             try:
@@ -96,8 +106,8 @@ class AnswerNode(Node):
                     self._messages(input, context), self._config(config, recorder, context, run)
                 )
             except Exception as error:  # noqa: BLE001  (as in `invoke`)
-                return self._failed(input, error, recorder)
-        return self._answered(input, answer, recorder)
+                return self._failed(input, error, recorder, context)
+        return self._answered(input, answer, recorder, context)
 
     def _bind(self, state: State, model: BaseChatModel, *, is_async: bool) -> Runnable[Any, Any]:
         """Return the model as this call needs it; the last one is kept, since binding converts tools anew."""
@@ -115,31 +125,49 @@ class AnswerNode(Node):
     def _lacking(self, state: State) -> tuple[str, ...]:
         return () if _is_pinned(state) else self.lacks
 
+    def _skipped(self, state: State, context: object) -> State | None:
+        """Return what is written where no call is made, because the model is left alone for a while."""
+        attempts, fallback = state.get("attempts", ()), run_of(state)["fallback"]
+        alone = self.ladder.left_alone(self.tier, fallback, attempts, context)
+        if alone is None:
+            return None
+        return {"attempts": [{**alone, "messages": dicts_of(turn_of(state["messages"]))}]}
+
     def _messages(self, state: State, context: object) -> list[BaseMessage]:
         system = self.ladder.system_message(self.tier, context, self.prompt, self._lacking(state))
-        return [system, *state["messages"]] if system else state["messages"]
+        slip = slip_of(state.get("attempts", ()), self.tier.name, run_of(state)["fallback"])
+        told = told_of(slip) if slip else []
+        return [*([system] if system else []), *state["messages"], *told]
 
     def _config(self, config: RunnableConfig | None, recorder: Recorder, context: object, run: Run) -> RunnableConfig:
         tier = priced(self.tier, context, run["fallback"])
         return recording(config or ensure_config(), recorder, call_metadata(role="answer", tier=tier, run_id=run["id"]))
 
-    def _answered(self, state: State, answer: AIMessage, recorder: Recorder) -> State:
+    def _answered(self, state: State, answer: AIMessage, recorder: Recorder, context: object) -> State:
+        fallback = run_of(state)["fallback"]
+        self.ladder.settle(self.tier, fallback, None, context)
         attempt = attempt_of(
             self.tier.name,
-            fallback=run_of(state)["fallback"],
+            fallback=fallback,
             messages=dicts_of([*turn_of(state["messages"]), answer]),
-            hand_up=None if _is_pinned(state) else hand_up_reason(answer) or unbound_call(answer),
+            hand_up=None if _is_pinned(state) else self._hand_up(state, answer),
             **answered(recorder),
         )
         return {"attempts": [attempt], "ledger": recorder.drain()}
 
-    def _failed(self, state: State, error: Exception, recorder: Recorder) -> State:
-        attempt = failed_attempt(
-            self.tier.name,
-            error,
-            fallback=run_of(state)["fallback"],
-            messages=dicts_of(turn_of(state["messages"])),
-        )
+    def _hand_up(self, state: State, answer: AIMessage) -> str | None:
+        """Return why the model asks for more: in so many words, or by calling a tool that tiers above have.
+
+        A call of any other tool is a slip, which the checks tell it of; nobody would run it.
+        """
+        is_checked = valid_tool_calls in self.ladder.checks.of(self.tier, state["route"]["task"])
+        return hand_up_reason(answer) or unbound_call(answer, self.lacks if is_checked else None)
+
+    def _failed(self, state: State, error: Exception, recorder: Recorder, context: object) -> State:
+        fallback = run_of(state)["fallback"]
+        self.ladder.settle(self.tier, fallback, failure_of(error, of_call=recorder.raised(error)), context)
+        messages = dicts_of(turn_of(state["messages"]))
+        attempt = failed_attempt(self.tier.name, error, recorder, fallback=fallback, messages=messages)
         return {"attempts": [attempt], "ledger": recorder.drain(), "error": error}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, RemoveMessage, messages_from_dict
@@ -13,74 +14,92 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, call_metadata, rebook, recording
-from langchain_tiered.cascade.checks import BUILT_IN, CheckInput, ajudge, judge
+from langchain_tiered.cascade.checks import CheckInput
+from langchain_tiered.cascade.steps import REPAIRABLE
+from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
 from langchain_tiered.errors import NoAnswerAcceptedError
-from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_of, up_to_last_tool_result
+from langchain_tiered.nodes.asking import decided_by_human
+from langchain_tiered.nodes.attempts import up_to_last_tool_result
+from langchain_tiered.nodes.events import announce
+from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_context, run_of
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import BaseMessage, SystemMessage
     from langchain_core.runnables import RunnableConfig
 
     from langchain_tiered.cascade.checks import Check
     from langchain_tiered.cascade.steps import Step
-    from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route, Tier, Verdict
+    from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route, Task, Tier, Verdict
 
 
 class Judge:
     """Asks the checks of an answer; the models that a user's checks call are booked like any other."""
 
-    def __init__(self, ladder: Ladder, *, tools: Sequence[Any] = (), schema: Any = None) -> None:
-        """Take what the checks are told of besides the answer."""
-        self.ladder, self.tools, self.schema = ladder, tuple(tools), schema
+    def __init__(self, ladder: Ladder) -> None:
+        """Take the tiers, and what is asked of their answers."""
+        self.ladder = ladder
 
     def verdict(
-        self, tier: Tier, state: State, answer: AIMessage, recorder: Recorder, config: RunnableConfig | None
+        self,
+        tier: Tier,
+        state: State,
+        given: CheckInput,
+        recorder: Recorder,
+        config: RunnableConfig | None,
+        *,
+        is_tool_turn: bool = False,
     ) -> Verdict:
-        """Return what the checks say."""
-        checks, given = self._asked(tier, state, answer)
-        thresholds = self.ladder.policy.thresholds
-        if _need_no_model(checks):
-            return judge(checks, given, thresholds)
+        """Return what the checks say; of a message that calls tools only the built-in ones are asked."""
+        checks, policy = self._checks(tier, state, is_tool_turn), self.ladder.policy
+        if need_no_model(checks):
+            return verdict_of(checks, given, policy.thresholds)
         with set_config_context(self._config(tier, state, recorder, config)) as context:
-            return context.run(judge, checks, given, thresholds)
+            return context.run(verdict_of, checks, given, policy.thresholds, policy.max_check_s)
 
     async def averdict(
-        self, tier: Tier, state: State, answer: AIMessage, recorder: Recorder, config: RunnableConfig | None
+        self,
+        tier: Tier,
+        state: State,
+        given: CheckInput,
+        recorder: Recorder,
+        config: RunnableConfig | None,
+        *,
+        is_tool_turn: bool = False,
     ) -> Verdict:
         """Do what `verdict` does."""
-        checks, given = self._asked(tier, state, answer)
-        thresholds = self.ladder.policy.thresholds
-        if _need_no_model(checks):
-            return judge(checks, given, thresholds)
+        checks, policy = self._checks(tier, state, is_tool_turn), self.ladder.policy
+        if need_no_model(checks):
+            return verdict_of(checks, given, policy.thresholds)
         with set_config_context(self._config(tier, state, recorder, config)) as context:
-            return await asyncio.create_task(ajudge(checks, given, thresholds), context=context)
+            asked = averdict_of(checks, given, policy.thresholds, policy.max_check_s)
+            return await asyncio.create_task(asked, context=context)
 
-    def _asked(self, tier: Tier, state: State, answer: AIMessage) -> tuple[tuple[Check, ...], CheckInput]:
-        route: Route = state["route"]
-        given = CheckInput(state["messages"], answer, route, self.tools, self.schema)
-        return self.ladder.checks.of(tier, route["task"]), given
+    def _checks(self, tier: Tier, state: State, is_tool_turn: bool) -> tuple[Check, ...]:  # noqa: FBT001  (ours alone)
+        task: Task = state["route"]["task"]
+        checks = self.ladder.checks
+        return checks.of_tool_turn(tier, task) if is_tool_turn else checks.of(tier, task)
 
     def _config(self, tier: Tier, state: State, recorder: Recorder, config: RunnableConfig | None) -> RunnableConfig:
-        told = call_metadata(role="judge", tier=tier, run_id=run_of(state)["id"])
+        nobodys = replace(tier, rates=None, price_factor=1.0)  # a check may ask any model, on its own terms
+        told = call_metadata(role="judge", tier=nobodys, run_id=run_of(state)["id"])
         return recording(ensure_config(config), recorder, told)
-
-
-def _need_no_model(checks: Sequence[Check]) -> bool:
-    return all(check in BUILT_IN for check in checks)
 
 
 class CheckNode(Node):
     """Moves an accepted answer to `messages`, and goes where the engine says after any other attempt."""
 
     def __init__(
-        self, ladder: Ladder, *, on_accepted: str = END, tools: Sequence[Any] = (), schema: Any = None
+        self,
+        ladder: Ladder,
+        *,
+        on_accepted: str = END,
+        schema: Any = None,
+        system_prompt: str | SystemMessage | None = None,
     ) -> None:
         super().__init__("check")
-        self.ladder, self.on_accepted = ladder, on_accepted
-        self.judge = Judge(ladder, tools=tools, schema=schema)
+        self.ladder, self.on_accepted, self.schema, self.prompt = ladder, on_accepted, schema, system_prompt
+        self.judge = Judge(ladder)
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Judge the last attempt where that was not done yet, and carry out the step that follows."""
@@ -88,12 +107,13 @@ class CheckNode(Node):
         with accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
-                verdict = self.judge.verdict(self._tier(attempt), input, answer, recorder, config)
-                attempt = {**attempt, "verdict": verdict}
-            step, update = self._carried_out(input, attempt, recorder, config)
+                tier = self.ladder.tier(attempt["tier"])
+                given = self._given(tier, input, answer)
+                attempt = {**attempt, "verdict": self.judge.verdict(tier, input, given, recorder, config)}
+            step, command = self._carried_out(input, attempt, recorder, ensure_config(config))
             if step.wait_s:
                 time.sleep(step.wait_s)
-        return self._command(step, update)
+        return command
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Do what `invoke` does."""
@@ -101,49 +121,67 @@ class CheckNode(Node):
         with accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
-                verdict = await self.judge.averdict(self._tier(attempt), input, answer, recorder, config)
-                attempt = {**attempt, "verdict": verdict}
-            step, update = self._carried_out(input, attempt, recorder, config)
+                tier = self.ladder.tier(attempt["tier"])
+                given = self._given(tier, input, answer)
+                attempt = {**attempt, "verdict": await self.judge.averdict(tier, input, given, recorder, config)}
+            step, command = self._carried_out(input, attempt, recorder, ensure_config(config))
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
-        return self._command(step, update)
+        return command
 
-    def _tier(self, attempt: Attempt) -> Tier:
-        return self.ladder.tiers[place_of(attempt["tier"], self.ladder.tiers)]
+    def _given(self, tier: Tier, state: State, answer: AIMessage) -> CheckInput:
+        """Return what the checks see: a tier that answers with one call has no tools that anybody would run."""
+        system = self.ladder.system_message(tier, run_context(), self.prompt, ())
+        asked = [*([system] if system else []), *state["messages"]]
+        return CheckInput(asked, answer, state["route"], schema=self.schema)
 
     def _carried_out(
-        self, state: State, attempt: Attempt, recorder: Recorder, config: RunnableConfig | None
-    ) -> tuple[Step, State]:
-        """Return the step that follows the attempt, and what it changes in the state."""
+        self, state: State, attempt: Attempt, recorder: Recorder, config: RunnableConfig
+    ) -> tuple[Step, Command[str]]:
+        """Return the step that follows the attempt, and the command that carries it out."""
         attempts = [*state["attempts"][:-1], attempt]
         step = self.ladder.step(state, attempts)
+        if step.action == "ask":
+            if _unjudged(state["attempts"][-1]) is not None:
+                # An interrupted node runs again from its start: what the checks have cost is written down first.
+                update = {"attempts": Overwrite(attempts), "ledger": recorder.drain()}
+                return step, Command(goto=config["metadata"]["langgraph_node"], update=update)
+            announce(attempt, step)
+            decided = decided_by_human(attempt, step)
+            if decided is None:
+                raise NoAnswerAcceptedError(attempts, f"{step.reason} A human rejected it, too.")
+            attempt, attempts = decided, [*attempts[:-1], decided]
+            step = self.ladder.step(state, attempts)
         corrected = self._corrected(state, attempt, step)
         recorder.book(corrected)
-        rebook(corrected, ensure_config(config))
+        rebook(corrected, config)
         if step.action == "stop":
             raise _error(state, attempts, step)
+        return step, self._command(state, attempts, step, recorder)
+
+    def _command(self, state: State, attempts: list[Attempt], step: Step, recorder: Recorder) -> Command[str]:
+        attempt, route = attempts[-1], state["route"]
         update: State = {"attempts": Overwrite(attempts), "ledger": recorder.drain()}
-        messages = messages_from_dict(attempt["messages"])
         if step.action == "accept":
-            return step, update | {"messages": _accepted(state["route"], attempt, messages)}
+            return Command(goto=self.on_accepted, update=update | {"messages": _accepted(route, attempt)})
+        announce(attempt, step)
         update["run"] = {**run_of(state), "fallback": step.fallback}
-        if carried := up_to_last_tool_result(messages):
+        if carried := _continued(attempt):
             update["messages"] = carried
         if step.action == "escalate":
-            update["route"] = _raised(state["route"], step)
-        return step, update
-
-    def _command(self, step: Step, update: State) -> Command[str]:
-        return Command(goto=self.on_accepted if step.action == "accept" else step.tier, update=update)
+            update["route"] = raised(route, step.tier, step.reason)
+        return Command(goto=step.tier, update=update)
 
     def _corrected(self, state: State, attempt: Attempt, step: Step) -> list[LedgerEntry]:
         """Return the entry of the attempt's answer, if more is known of its outcome than when it was booked."""
         outcome = self._outcome(state["route"], attempt, step)
         entry = next((entry for entry in reversed(state.get("ledger", ())) if entry["id"] == attempt["call_id"]), None)
-        if entry is None or entry["outcome"] == outcome:
+        if entry is None or entry["outcome"] == outcome == "accepted":
             return []
         corrected = entry.copy()
         corrected["outcome"] = outcome
+        if outcome == "rejected" and attempt["verdict"] is not None:
+            corrected["rejected_by"] = attempt["verdict"]["check"]
         return [corrected]
 
     def _outcome(self, route: Route, attempt: Attempt, step: Step) -> Outcome:
@@ -163,8 +201,9 @@ def _unjudged(attempt: Attempt) -> AIMessage | None:
     return last if isinstance(last, AIMessage) else None
 
 
-def _accepted(route: Route, attempt: Attempt, messages: list[BaseMessage]) -> list[BaseMessage]:
+def _accepted(route: Route, attempt: Attempt) -> list[BaseMessage]:
     """Return what joins the thread, the route on the answer: the latch that the next turn reads."""
+    messages = messages_from_dict(attempt["messages"])
     answer = messages[-1]
     answer.response_metadata["route"] = dict(route)
     if attempt["verdict"] is not None and not attempt["verdict"]["accepted"]:
@@ -172,11 +211,21 @@ def _accepted(route: Route, attempt: Attempt, messages: list[BaseMessage]) -> li
     return [RemoveMessage(REMOVE_ALL_MESSAGES), *messages] if attempt["rewrites"] else messages
 
 
-def _raised(route: Route, step: Step) -> Route:
+def _continued(attempt: Attempt) -> list[BaseMessage]:
+    """Return what the next tier continues from. What LangChain says of a slip is no tool's result."""
+    messages = messages_from_dict(attempt["messages"])
+    if attempt["verdict"] is not None and attempt["verdict"]["check"] in REPAIRABLE:
+        last = max((place for place, each in enumerate(messages) if isinstance(each, AIMessage)), default=0)
+        messages = messages[:last]
+    return up_to_last_tool_result(messages)
+
+
+def raised(route: Route, tier: str, reason: str) -> Route:
+    """Return the route after an escalation to a tier."""
     return {
         **route,
-        "tier": step.tier,
-        "reason": step.reason,
+        "tier": tier,
+        "reason": reason,
         "decided_by": "escalation",
         "escalated_from": route["escalated_from"] or route["tier"],
     }

@@ -1,4 +1,4 @@
-"""What the nodes of one graph share: the tiers, what is asked of their answers, and how attempts are written down."""
+"""What the bodies share: the tiers, what bounds and judges their answers, and what a run knows of itself."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage, message_to_dict
+from langchain_core.messages import SystemMessage
 from langchain_core.runnables import Runnable
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import get_runtime
 
 from langchain_tiered.accounting.ledger import book
-from langchain_tiered.cascade.checks import Checks
-from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
+from langchain_tiered.cascade.circuit import Circuit
 from langchain_tiered.cascade.steps import Limits, Step, next_step
+from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.models import Models, field_of, setting
+from langchain_tiered.nodes.attempts import attempt_of
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.state import Run
-from langchain_tiered.types import Attempt, Route, Tier, TierFacts, Verdict
+from langchain_tiered.types import Attempt, Failure, Route, Tier, TierFacts, Verdict, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from langchain_core.messages import BaseMessage
-
     from langchain_tiered.accounting.recorder import Recorder
-    from langchain_tiered.types import LedgerEntry
+    from langchain_tiered.types import LedgerEntry, Task
 
 State = dict[str, Any]
 
@@ -56,11 +55,13 @@ class Ladder:
         policy: Policy | None = None,
         checks: Checks | None = None,
         models: Models | None = None,
+        circuit: Circuit | None = None,
     ) -> None:
         self.tiers = tuple(tiers)
         self.policy = policy or Policy()
         self.checks = checks or Checks()
         self.models = models or Models()
+        self.circuit = circuit or Circuit()
 
     @cached_property
     def facts(self) -> tuple[TierFacts, ...]:
@@ -79,16 +80,50 @@ class Ladder:
             on_rate_limit=self.policy.on_rate_limit,
             floor=self.policy.floor_of(route["task"], self.facts),
             unfit=frozenset(run_of(state)["unfit"]),
+            open_circuits=self.circuit.opened(),
+            on_no_answer="ask" if self.policy.on_no_answer == "ask" else "stop",
         )
         return next_step(route, attempts, self.facts, limits)
 
-    def holds(self, state: Mapping[str, Any], tier: Tier, model: BaseChatModel, *, is_async: bool) -> bool:
+    def tier(self, name: str) -> Tier:
+        """Return the tier of a name."""
+        return self.tiers[place_of(name, self.tiers)]
+
+    def left_alone(self, tier: Tier, fallback: int, attempts: Sequence[Attempt], context: object) -> Attempt | None:
+        """Return the failed attempt that stands for a call of a model whose circuit is open; `None` where it is asked.
+
+        A model that the engine sends the turn back to is asked all the same: nothing else was left. One that the
+        context brings is nobody else's, and has no circuit.
+        """
+        if _is_overridden(tier, context) or not self.circuit.is_open((tier.name, fallback)):
+            return None
+        last = attempts[-1] if attempts else None
+        if last is not None and (last["tier"], last["fallback"]) == (tier.name, fallback):
+            return None
+        failure = Failure(
+            kind="open_circuit", message="It has failed repeatedly, and is left alone.", retry_after_s=None
+        )
+        return attempt_of(tier.name, fallback=fallback, failure=failure)
+
+    def settle(self, tier: Tier, fallback: int, failure: Failure | None, context: object) -> None:
+        """Tell the circuit what became of a call."""
+        if _is_overridden(tier, context):
+            return
+        if failure is None:
+            self.circuit.answered((tier.name, fallback))
+        else:
+            self.circuit.failed((tier.name, fallback), failure["kind"])
+
+    def holds(
+        self, state: Mapping[str, Any], tier: Tier, model: BaseChatModel, *, is_async: bool, schema: object = None
+    ) -> bool:
         """Tell whether the tokens of the answer that `tier` is about to give must be kept from the user.
 
         They are held only where a rejection would lead to another attempt, and a check must read the whole answer
         first, or the model does not stream: then its answer would be shown whole before anybody judged it.
         """
-        if streams(model, is_async=is_async) and not self.checks.read_whole_answer(tier, state["route"]["task"]):
+        task: Task = state["route"]["task"]
+        if streams(model, is_async=is_async) and not self.checks.read_whole_answer(tier, task, schema):
             return False
         rejected = attempt_of(tier.name, verdict=NOT_YET)
         return self.step(state, [*state.get("attempts", ()), rejected]).action != "stop"
@@ -133,9 +168,13 @@ def priced(tier: Tier, context: object, fallback: int) -> Tier:
     """Return the tier as its call is priced: rates of its own are not those of a fallback or of the context's model."""
     if tier.rates is None:
         return tier
+    return tier if not fallback and not _is_overridden(tier, context) else replace(tier, rates=None)
+
+
+def _is_overridden(tier: Tier, context: object) -> bool:
+    """Tell whether the run's context brings another model for the tier."""
     wanted = setting(context, field_of(tier.name, "model")) or tier.model
-    own = not fallback and (wanted is tier.model or wanted == tier.model)
-    return tier if own else replace(tier, rates=None)
+    return not (wanted is tier.model or wanted == tier.model)
 
 
 def run_context() -> object:
@@ -144,66 +183,6 @@ def run_context() -> object:
         return get_runtime().context
     except (RuntimeError, KeyError):
         return None
-
-
-def attempt_of(tier: str, **said: Any) -> Attempt:
-    """Write down an attempt of `tier`; what is not said is empty."""
-    empty = Attempt(
-        tier=tier,
-        fallback=0,
-        messages=[],
-        rewrites=False,
-        verdict=None,
-        failure=None,
-        hand_up=None,
-        call_id=None,
-        shown=False,
-    )
-    return {**empty, **said}  # type: ignore[typeddict-item]
-
-
-def failed_attempt(tier: str, error: Exception, **said: Any) -> Attempt:
-    """Write down an attempt that a provider's error ended; raise the error again if no other attempt could help."""
-    failure = failure_of(error)
-    if failure is None or is_callers_mistake(failure):
-        raise error
-    return attempt_of(tier, failure=failure, **said)
-
-
-def answered(recorder: Recorder) -> dict[str, Any]:
-    """Return what the recorder knows of the call that answered last: its ledger entry, and whether it was shown."""
-    entry = recorder.answered
-    return {"call_id": entry["id"], "shown": recorder.shown(entry["id"])} if entry else {}
-
-
-def unbound_call(message: AIMessage) -> str | None:
-    """Return what a model that was given no tool tried to call: nobody would run it, so it is a wish for more."""
-    return next((f"It called {call['name']!r}, which it does not have." for call in message.tool_calls), None)
-
-
-def hand_up_reason(message: AIMessage) -> str | None:
-    """Return why a tier asks for a more capable one, or `None` when it does not."""
-    for call in message.tool_calls:
-        if call["name"] == "hand_up":
-            return str(call["args"].get("reason") or "It did not say why.")
-    return None
-
-
-def turn_of(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return what was added since the last human message."""
-    last = max((place for place, message in enumerate(messages) if isinstance(message, HumanMessage)), default=-1)
-    return list(messages[last + 1 :])
-
-
-def up_to_last_tool_result(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return what the next tier continues from: all up to the last tool result, nothing where no tool ran."""
-    last = max((place for place, message in enumerate(messages, 1) if isinstance(message, ToolMessage)), default=0)
-    return list(messages[:last])
-
-
-def dicts_of(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Return messages as plain data, as attempts hold them."""
-    return [message_to_dict(message) for message in messages]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
-from langchain.agents.structured_output import StructuredOutputError
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.config import ensure_config
@@ -22,32 +21,25 @@ from langgraph.types import Command, Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, call_metadata, recorder_in, recording
 from langchain_tiered.nodes.answering import HAND_UP
-from langchain_tiered.nodes.ladder import (
-    Ladder,
-    State,
-    accounted,
-    answered,
-    attempt_of,
-    dicts_of,
-    failed_attempt,
-    hand_up_reason,
-    priced,
-    run_context,
-    run_of,
-    turn_of,
-    unstreamed,
-)
+from langchain_tiered.nodes.attempts import attempt_of, dicts_of
+from langchain_tiered.nodes.calls import Turn, adrive, carried, drive
+from langchain_tiered.nodes.ladder import Ladder, State, accounted, priced, run_context, run_of, unstreamed
 from langchain_tiered.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import BaseMessage, SystemMessage
+    from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
+    from langchain_tiered.cascade.steps import Action
+    from langchain_tiered.nodes.calls import End
     from langchain_tiered.nodes.checking import Judge
     from langchain_tiered.types import Attempt, Tier
+
+INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back"})
+"""The steps that stay in a tier's loop. All others leave it for `check`, so that the drawn graph tells the truth."""
 
 DIRECT = Verdict(accepted=True, check="none", reason="A tool's result is the answer.", score=None)
 """The verdict of a visit that a tool with `return_direct` ended: no model said anything that could be judged."""
@@ -85,90 +77,67 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Call the tier's model, and judge the answer if it is one."""
-        recorder = _recorder()
-        model = self.ladder.models.of(self.tier, request.runtime.context, run_of(request.state)["fallback"])
-        try:
-            response = handler(self._prepared(request, model, is_async=False))
-        except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
-            return self._failed(request, error, recorder)
-        if (answer := _answer(response)) is None:
-            return self._turn(request, response, recorder)
-        said = answered(recorder)  # before the checks, which may run agents of their own
-        verdict = self.judge.verdict(self.tier, _state(request), answer, recorder, get_config())
-        return self._judged(request, response, recorder, verdict=verdict, **said)
+        turn = self._turn(request)
+        return self._ended(turn, drive(self._calls(turn, is_async=False), turn, handler))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Do what `wrap_model_call` does."""
-        recorder = _recorder()
-        model = await self.ladder.models.aof(self.tier, request.runtime.context, run_of(request.state)["fallback"])
-        try:
-            response = await handler(self._prepared(request, model, is_async=True))
-        except Exception as error:  # noqa: BLE001  (as in `wrap_model_call`)
-            return self._failed(request, error, recorder)
-        if (answer := _answer(response)) is None:
-            return self._turn(request, response, recorder)
-        said = answered(recorder)
-        verdict = await self.judge.averdict(self.tier, _state(request), answer, recorder, get_config())
-        return self._judged(request, response, recorder, verdict=verdict, **said)
+        turn = self._turn(request)
+        return self._ended(turn, await adrive(self._calls(turn, is_async=True), turn, handler))
 
-    def _prepared(self, request: ModelRequest[Any], model: BaseChatModel, *, is_async: bool) -> ModelRequest[Any]:
-        state = _state(request)
-        held = self.ladder.holds(state, self.tier, model, is_async=is_async)
+    def _turn(self, request: ModelRequest[Any]) -> Turn:
+        return Turn(self.ladder, self.judge, _recorder(), request, _state(request))
+
+    def _calls(self, turn: Turn, *, is_async: bool) -> Generator[Any, Any, End]:
+        return carried(turn, _Prepared(self, turn, is_async), self.tier, run_of(turn.state)["fallback"])
+
+    def _ended(self, turn: Turn, end: End) -> ExtendedModelResponse[Any]:
+        """Let a tool turn and an accepted answer pass; end the visit without a word of any other."""
+        update: State = {"ledger": turn.recorder.drain()}
+        if end.step is None or end.step.action in INSIDE:
+            update |= {"attempts": end.tried, "visit": None, "run": {**run_of(turn.state), "fallback": end.fallback}}
+            return ExtendedModelResponse(_given(end), Command(update=update))
+        *before, last = end.tried
+        update |= {"attempts": before, "visit": last}
+        if end.step.action == "accept":
+            # Its messages are written down when no hook can change them any more.
+            return ExtendedModelResponse(_given(end), Command(update={**update, "visit": {**last, "messages": []}}))
+        if end.error is not None:
+            update["error"] = end.error
+        result: list[BaseMessage] = [AIMessage("")] if self.leaves_message else []
+        return ExtendedModelResponse(ModelResponse(result=result), Command(update={**update, "jump_to": "end"}))
+
+
+class _Prepared:
+    """The requests of one call to a tier's model."""
+
+    inside = INSIDE
+
+    def __init__(self, loop: TierLoop, turn: Turn, is_async: bool) -> None:  # noqa: FBT001  (made in one place)
+        self.loop, self.turn, self.is_async = loop, turn, is_async
+
+    def ready(self, tier: Tier, fallback: int) -> BaseChatModel | None:
+        del tier, fallback
+        return None
+
+    def prepared(
+        self, model: BaseChatModel, tier: Tier, fallback: int, told: Sequence[AnyMessage], tried: Sequence[Attempt]
+    ) -> ModelRequest[Any]:
+        del fallback
+        loop, request, state = self.loop, self.turn.request, self.turn.state
+        state = {**state, "attempts": [*state.get("attempts", ()), *tried]}
+        schema = request.response_format
+        held = loop.ladder.holds(state, tier, model, is_async=self.is_async, schema=schema)
         pinned = state["route"]["decided_by"] == "pin"  # a pinned route cannot be handed up
-        lacks = () if pinned else self.lacks
+        lacks = () if pinned else loop.lacks
         return request.override(
             model=unstreamed(model) if held else model,
-            system_message=self.ladder.system_message(self.tier, request.runtime.context, self.prompt, lacks),
+            messages=[*request.messages, *told],
+            system_message=loop.ladder.system_message(tier, self.turn.context, loop.prompt, lacks),
             tools=[tool for tool in request.tools if not (pinned and tool is HAND_UP)],
         )
-
-    def _turn(
-        self, request: ModelRequest[Any], response: ModelResponse[Any], recorder: Recorder
-    ) -> ExtendedModelResponse[Any]:
-        """Let a turn with tool calls pass, unless it hands up: then the visit ends here."""
-        said = response.result[-1] if response.result else None
-        reason = hand_up_reason(said) if isinstance(said, AIMessage) else None
-        if reason is not None:
-            return self._ended(self._attempt(request, recorder, response.result, hand_up=reason), recorder)
-        if _broke_the_schema_twice(request, response):
-            why = f"Its answer broke the response format twice: {response.result[-1].text[:200]}"
-            verdict = Verdict(accepted=False, check="matches_schema", reason=why, score=None)
-            return self._ended(self._attempt(request, recorder, [], verdict=verdict), recorder)
-        return ExtendedModelResponse(response, Command(update={"ledger": recorder.drain()}))
-
-    def _judged(
-        self, request: ModelRequest[Any], response: ModelResponse[Any], recorder: Recorder, **said: Any
-    ) -> ExtendedModelResponse[Any]:
-        """Let an answer pass that the engine accepts; its messages are written down when no hook can change them."""
-        passed = self._attempt(request, recorder, None, **said)
-        state = _state(request)
-        if self.ladder.step(state, [*state.get("attempts", ()), passed]).action == "accept":
-            return ExtendedModelResponse(response, Command(update={"attempts": [passed], "ledger": recorder.drain()}))
-        return self._ended(self._attempt(request, recorder, response.result, **said), recorder)
-
-    def _failed(self, request: ModelRequest[Any], error: Exception, recorder: Recorder) -> ExtendedModelResponse[Any]:
-        if isinstance(error, StructuredOutputError):
-            verdict = Verdict(accepted=False, check="matches_schema", reason=str(error), score=None)
-            return self._ended(self._attempt(request, recorder, [error.ai_message], verdict=verdict), recorder)
-        said = dicts_of(turn_of(request.state["messages"]))
-        fallback = run_of(request.state)["fallback"]
-        attempt = failed_attempt(self.tier.name, error, messages=said, fallback=fallback)
-        return self._ended(attempt, recorder, error=error)
-
-    def _attempt(
-        self, request: ModelRequest[Any], recorder: Recorder, result: Sequence[BaseMessage] | None, **said: Any
-    ) -> Attempt:
-        messages = [] if result is None else dicts_of([*turn_of(request.state["messages"]), *result])
-        fallback = run_of(request.state)["fallback"]
-        return attempt_of(self.tier.name, fallback=fallback, messages=messages, **{**answered(recorder), **said})
-
-    def _ended(self, attempt: Attempt, recorder: Recorder, **more: Any) -> ExtendedModelResponse[Any]:
-        """End the visit without a word of what was said."""
-        update = {"attempts": [attempt], "ledger": recorder.drain(), "jump_to": "end", **more}
-        result: list[BaseMessage] = [AIMessage("")] if self.leaves_message else []
-        return ExtendedModelResponse(ModelResponse(result=result), Command(update=update))
 
 
 class LoopNode(RunnableLambda[Any, Any]):
@@ -209,8 +178,9 @@ class LoopNode(RunnableLambda[Any, Any]):
         return self._written(input, visit, recorder)
 
     def _payload(self, state: State) -> State:
-        shared = ("messages", "route", "run", "attempts", *self.fields)
-        return {name: state[name] for name in shared if name in state}
+        shared = ("messages", "route", "attempts", *self.fields)
+        run = {**run_of(state), "since": len(state["messages"])}
+        return {name: state[name] for name in shared if name in state} | {"run": run}
 
     def _config(self, state: State, config: RunnableConfig | None, recorder: Recorder) -> RunnableConfig:
         run = run_of(state)
@@ -221,7 +191,8 @@ class LoopNode(RunnableLambda[Any, Any]):
     def _written(self, state: State, visit: State, recorder: Recorder) -> State:
         """Return the attempt, what it cost, and what the visit changed in the user's own channels."""
         tried = visit.get("attempts", ())[len(state.get("attempts", ())) :]
-        attempt = tried[-1] if tried else attempt_of(self.tier.name, fallback=run_of(state)["fallback"])
+        fallback = visit.get("run", run_of(state))["fallback"]
+        attempt = visit.get("visit") or attempt_of(self.tier.name, fallback=fallback)
         update: State = {"ledger": [*visit.get("ledger", ()), *recorder.drain()]}
         if not (attempt["messages"] or attempt["failure"]):
             attempt = _passed(attempt, state["messages"], visit["messages"])
@@ -232,7 +203,7 @@ class LoopNode(RunnableLambda[Any, Any]):
                 update[name] = Overwrite(visit[name]) if has_reducer else visit[name]
         if visit.get("error") is not None:
             update["error"] = visit["error"]
-        return update | {"attempts": [attempt]}
+        return update | {"attempts": [*tried, attempt]}
 
 
 def _passed(attempt: Attempt, before: Sequence[BaseMessage], after: Sequence[BaseMessage]) -> Attempt:
@@ -263,24 +234,9 @@ def _same(old: Any, new: Any) -> bool:
     return old is new or bool(old == new)
 
 
-def _answer(response: ModelResponse[Any]) -> AIMessage | None:
-    """Return the message that ends the loop, or `None` where tools are called or nothing was said."""
-    said = next((message for message in reversed(response.result) if isinstance(message, AIMessage)), None)
-    if said is None or (said.tool_calls and response.structured_response is None):
-        return None
-    return said
-
-
-def _broke_the_schema_twice(request: ModelRequest[Any], response: ModelResponse[Any]) -> bool:
-    """Tell whether the model has been told once what was wrong with its structured answer, and broke it again.
-
-    Only a structured answer that could not be read comes with a tool message of its own.
-    """
-    told = response.result[-1] if response.result else None
-    if not isinstance(told, ToolMessage):
-        return False
-    before = [message for message in turn_of(request.state["messages"]) if isinstance(message, ToolMessage)]
-    return bool(before) and before[-1].name == told.name
+def _given(end: End) -> ModelResponse[Any]:
+    """Return what the model gave; a call that passes has always given something."""
+    return end.response or ModelResponse(result=[])
 
 
 def _state(request: ModelRequest[Any]) -> State:

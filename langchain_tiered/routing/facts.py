@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 
+from langchain_tiered.accounting.rates import Tokens, tokens_of
 from langchain_tiered.errors import InvalidInputError
 from langchain_tiered.types import TASKS, DecidedBy, Facts, Route
 
@@ -143,6 +144,8 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
         raise InvalidInputError(
             f"The last user message is empty: {_short(messages[last].content)}. Give it a text, an image or a file."
         )
+    answer = _last_answer(messages)
+    used = tokens_of(answer.usage_metadata) if answer is not None else Tokens()
     every = [turn if place == last else _parts(message.content) for place, message in enumerate(messages)]
     return Facts(
         text=turn.text,
@@ -158,8 +161,10 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
         provider_tools=tools.provider,
         schema=schema,
         turns=sum(isinstance(message, HumanMessage) for message in messages),
-        previous=_previous_route(messages),
+        previous=None if answer is None else _route(answer.response_metadata.get("route")),
         in_turn=any(isinstance(message, (AIMessage, ToolMessage)) for message in messages[last + 1 :]),
+        cached_tokens=used.cached_tokens or 0,
+        output_tokens=used.output_tokens or 0,
     )
 
 
@@ -239,10 +244,11 @@ def _last_human(messages: Sequence[BaseMessage]) -> int:
     raise InvalidInputError(f"No user message in the request, only: {roles}. Add one: ('user', '...').")
 
 
-def _previous_route(messages: Sequence[BaseMessage]) -> Route | None:
+def _last_answer(messages: Sequence[BaseMessage]) -> AIMessage | None:
+    """Return the last AI message that carries a route."""
     for message in reversed(messages):
-        if isinstance(message, AIMessage) and (route := _route(message.response_metadata.get("route"))) is not None:
-            return route
+        if isinstance(message, AIMessage) and _route(message.response_metadata.get("route")) is not None:
+            return message
     return None
 
 

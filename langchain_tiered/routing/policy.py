@@ -15,7 +15,7 @@ from langchain_tiered.workloads import home, workload_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_tiered.types import Classification, DecidedBy, Facts, Task, TierFacts
+    from langchain_tiered.types import Classification, DecidedBy, Facts, Rates, Task, TierFacts
 
 UNKNOWN_TASK: Task = "reason"
 """The task of a request that nobody classified: what is not known to be easy is not held to be."""
@@ -24,6 +24,7 @@ _CHOICES = {
     "strategy": ("classify", "cascade"),
     "reroute": ("thread", "turn"),
     "on_rate_limit": ("downgrade", "escalate"),
+    "on_no_answer": ("error", "ask"),
 }
 
 
@@ -60,7 +61,8 @@ class Policy:
     """One tier for every request, or `None`."""
 
     reroute: Literal["thread", "turn"] = "thread"
-    """`thread`: a new turn never falls below the thread's tier, whose prompt cache it keeps. `turn`: routed anew."""
+    """`thread`: a new turn never falls below the thread's tier, whose prompt cache it keeps. `turn`: routed anew, and
+    down only where that saves more than the prompt cache of the thread's tier is worth."""
 
     max_escalations: int | None = 2
     """How often one turn may go up, or `None` for as often as there are tiers."""
@@ -74,17 +76,30 @@ class Policy:
     on_classifier_error: str | None = None
     """The tier for a request whose classifier failed, by name, or `None` for the most capable."""
 
+    on_no_answer: Literal["error", "ask"] = "error"
+    """What then, when an answer was rejected and no attempt is left: `error`, or `ask` a human by an interrupt."""
+
     speculate: bool = False
-    """Let the lowest tier answer while the classifier decides. Not carried out yet, hence refused."""
+    """Let the lowest tier answer while the classifier decides: one round trip instead of two, and a wasted call, booked
+    as rejected, where the route goes elsewhere. Only a tier that answers with one model call does it."""
+
+    max_repeats: int | None = 3
+    """How often a tier may make one tool call with the same result, or have calls fail in a row, before the turn goes
+    up; `None` for as often as it likes."""
+
+    max_check_s: float = 60.0
+    """The longest that a check of one's own may take, in seconds; then it counts as a rejection."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             _expect(getattr(self, name) in allowed, name, getattr(self, name), " or ".join(map(repr, allowed)))
         _expect(_is_number(self.min_confidence, 1), "min_confidence", self.min_confidence, "a number from 0 to 1")
         _expect(_is_number(self.max_wait_s), "max_wait_s", self.max_wait_s, "a number of seconds, at least 0")
-        steps = self.max_escalations
-        whole = steps is None or (isinstance(steps, int) and not isinstance(steps, bool) and steps >= 0)
-        _expect(whole, "max_escalations", steps, "a whole number, at least 0, or None for as many as there are tiers")
+        above_zero = _is_number(self.max_check_s) and self.max_check_s > 0
+        _expect(above_zero, "max_check_s", self.max_check_s, "a number of seconds above 0")
+        for name, least in (("max_escalations", 0), ("max_repeats", 3)):
+            wanted = f"a whole number, at least {least}, or None for no limit"
+            _expect(_is_count(getattr(self, name), least), name, getattr(self, name), wanted)
         for name in ("pin", "on_classifier_error"):
             _expect(_is_name(getattr(self, name), none=True), name, getattr(self, name), "a tier's name, or None")
         for name in ("floors", "thresholds"):
@@ -97,11 +112,7 @@ class Policy:
         for check, score in self.thresholds.items():
             _expect(_is_name(check), "thresholds", check, "names of checks as keys")
             _expect(_is_number(score), f"thresholds[{check!r}]", score, "a number, at least 0")
-        _expect(isinstance(self.speculate, bool), "speculate", self.speculate, "False")
-        if self.speculate:
-            raise InvalidPolicyError(
-                "Policy(speculate=True): answering while the classifier decides is not carried out yet. Leave it False."
-            )
+        _expect(isinstance(self.speculate, bool), "speculate", self.speculate, "True or False")
 
     def to_json(self) -> str:
         """Return the policy as a JSON object, for a file or a review."""
@@ -267,6 +278,9 @@ class Policy:
         thread = self._thread_place(facts, tiers)
         if thread is not None and choice.place < thread:
             choice = choice.moved(thread, "the thread's route only rises", tiers, "latch")
+        above = _previous_place(facts, tiers)
+        if above is not None and choice.place < above and not _saves(facts, tiers[above], tiers[choice.place]):
+            choice = choice.moved(above, "its prompt cache is worth more than the cheaper tier saves", tiers, "latch")
         return choice
 
 
@@ -292,6 +306,23 @@ def _fitted(choice: _Choice, allowed: list[int], facts: Facts, tiers: Sequence[T
     return choice.moved(place, f"{unfit.name} is ruled out by {'; '.join(unfit.misfits(facts))}", tiers)
 
 
+def _saves(facts: Facts, above: TierFacts, below: TierFacts) -> bool:
+    """Tell whether a turn costs less at the tier below, where the prompt cache of the one above is lost.
+
+    The last answer stands for what this one will read from the cache and say. Unknown prices keep nothing up.
+    """
+    if above.rates is None or below.rates is None:
+        return True
+    return _turn_usd(facts, below.rates, 0) < _turn_usd(facts, above.rates, min(facts.cached_tokens, facts.tokens))
+
+
+def _turn_usd(facts: Facts, rates: Rates, cached_tokens: int) -> float:
+    """Estimate what a turn costs, in millionths of a dollar."""
+    cached_usd = rates.input_usd if rates.cached_input_usd is None else rates.cached_input_usd
+    fresh_tokens = facts.tokens - cached_tokens
+    return fresh_tokens * rates.input_usd + cached_tokens * cached_usd + facts.output_tokens * rates.output_usd
+
+
 def _previous_place(facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
     """Return where the thread's tier stands; `None` when there is none, or it is no longer declared."""
     name = facts.previous["tier"] if facts.previous else None
@@ -307,6 +338,10 @@ def _is_number(value: object, most: float = math.inf) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return math.isfinite(value) and 0 <= value <= most
+
+
+def _is_count(value: object, least: int) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least)
 
 
 def _is_name(value: object, *, none: bool = False) -> bool:

@@ -58,7 +58,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         self.tiers = checked_tiers(default_tiers() if tiers is None else tiers)
         self.policy = policy or Policy()
         self.policy.validate([tier.name for tier in self.tiers])
-        self.models = Models()
+        self.models = Models(priced=self.policy.reroute == "turn")
         asked = self.tiers[0] if isinstance(classifier, str) and classifier == "cheapest" else classifier
         self.classifier = None if asked is None else create_classifier(asked, self.tiers, models=self.models)
 

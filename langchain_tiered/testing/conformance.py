@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from langchain_tiered.cascade.checks import Check, CheckInput, ajudge, judge
+from langchain_tiered.cascade.checks import Check, CheckInput
+from langchain_tiered.cascade.verdicts import averdict_of, verdict_of
 from langchain_tiered.errors import NoTierFitsError
 from langchain_tiered.types import (
     TASKS,
@@ -312,13 +313,13 @@ class CheckConformance:
     def test_good_answers_pass(self) -> None:
         """What must pass passes, thresholds included."""
         for given in self.accepted:
-            verdict = asyncio.run(ajudge([self.check], given, self.thresholds))
+            verdict = asyncio.run(averdict_of([self.check], given, self.thresholds))
             assert verdict["accepted"], f"{given.answer.content!r} was rejected: {verdict['reason']}"
 
     def test_bad_answers_do_not_pass(self) -> None:
         """What must not pass does not."""
         for given in self.rejected:
-            verdict = asyncio.run(ajudge([self.check], given, self.thresholds))
+            verdict = asyncio.run(averdict_of([self.check], given, self.thresholds))
             assert not verdict["accepted"], f"{given.answer.content!r} was accepted: {verdict['reason']}"
 
     def test_async_agents_hear_the_same(self) -> None:
@@ -326,8 +327,8 @@ class CheckConformance:
         if iscoroutinefunction(self.check) or not self.deterministic:
             return
         for given in self._all():
-            heard = asyncio.run(ajudge([self.check], given, self.thresholds))
-            assert heard == judge([self.check], given, self.thresholds)
+            heard = asyncio.run(averdict_of([self.check], given, self.thresholds))
+            assert heard == verdict_of([self.check], given, self.thresholds)
 
     def _all(self) -> Sequence[CheckInput]:
         return [*self.inputs, *self.accepted, *self.rejected]

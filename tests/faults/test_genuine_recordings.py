@@ -6,7 +6,6 @@ them. What a client cannot read is in a table, with what becomes of it instead: 
 
 from __future__ import annotations
 
-from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import openai
@@ -17,6 +16,7 @@ from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 
 from langchain_tiered import Policy, Tier, collect_ledger, create_tiered_agent
+from langchain_tiered.cascade.checks import finished, not_empty, not_refused
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.offline.server import OfflineServer
@@ -50,15 +50,20 @@ REJECTED = {
 }
 """The check that rejects an answer, by recording."""
 
+MENDED = {"rec008"}
+"""Calls that are no JSON: their model is told so before anything else."""
+
 STANDS = {"rec040", "rec103", "rec115"}
 """Streams cut off after their words were shown: they stand, and are marked."""
 
-UNREADABLE: dict[str, type[Exception]] = {
-    "rec000": ValueError,  # a content filter's error in a body of status 200
-    "rec001": JSONDecodeError,  # an empty body
-    "rec057": AttributeError,  # a call of a custom tool, which has no JSON arguments
+NO_ANSWERS = {
+    "rec000": "no_answer",  # a content filter's error in the body
+    "rec001": "outage",  # an empty body
 }
-"""Replies of status 200 on which the client raises; what they cost is unknown then, not nothing."""
+"""Replies of status 200 that hold no answer, and what kind of failure they are."""
+
+UNREADABLE = "rec057"
+"""An answer on which the client raises a bug's error: it calls a custom tool, which has no JSON arguments."""
 
 MIXED_MODEL = "rec008"
 """Where the client also writes the model's name twice, so that no price is found."""
@@ -69,7 +74,7 @@ REFUSALS_OF_THE_REQUEST: dict[int, tuple[type[Exception], str]] = {
     404: (openai.NotFoundError, "unknown_model"),
 }
 
-ANSWERED = [each for each in RECORDED.values() if not each.is_error and each.id not in UNREADABLE]
+ANSWERED = [each for each in RECORDED.values() if not each.is_error and each.id not in {*NO_ANSWERS, UNREADABLE}]
 ACCEPTED = [each for each in ANSWERED if each.id not in REJECTED]
 WITH_CALLS = [each for each in ACCEPTED if each.calls]
 ERRORS = [each for each in RECORDED.values() if each.is_error]
@@ -130,7 +135,9 @@ def client(serving: OfflineServer) -> Client:
 
 @pytest.fixture(scope="module")
 def pinned() -> Any:
-    return create_tiered_agent([Tier("nano", "openai:none", criteria="")], policy=Policy(pin="nano"))
+    # Recorded calls of tools that this agent does not have are to be read, not judged.
+    checks = [not_refused, finished, not_empty]
+    return create_tiered_agent([Tier("nano", "openai:none", criteria="")], policy=Policy(pin="nano"), checks=checks)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +181,7 @@ def usage_of(entry: LedgerEntry) -> Usage:
 
 
 def test_tables_name_recordings_that_are_there() -> None:
-    assert {*REJECTED, *STANDS, *UNREADABLE} <= RECORDED.keys()
+    assert {*REJECTED, *STANDS, *NO_ANSWERS, UNREADABLE} <= RECORDED.keys()
     assert {each.status for each in ERRORS} == REFUSALS_OF_THE_REQUEST.keys()
 
 
@@ -225,7 +232,7 @@ async def test_what_is_no_answer_is_rejected_by_its_own_check(
     assert seen.shown == ""
 
 
-@table(named(*REJECTED))
+@table(named(*(each for each in REJECTED if each not in MENDED)))
 async def test_what_is_no_answer_escalates_and_stays_booked(
     recording: Recording, way: str, server: OfflineServer, client: Client, ladder: Any
 ) -> None:
@@ -237,13 +244,39 @@ async def test_what_is_no_answer_escalates_and_stays_booked(
     assert usage_of(seen.entries[0]) == recording.usage
 
 
-@table(named(*UNREADABLE))
-async def test_what_the_client_cannot_read_is_raised_at_once_at_an_unknown_cost(
+@table(named(*NO_ANSWERS))
+async def test_reply_that_holds_no_answer_escalates_at_an_unknown_cost(
+    recording: Recording, way: str, server: OfflineServer, client: Client, ladder: Any, pinned: Any
+) -> None:
+    alone = await run(pinned, way, nano_model=client(recording.id, recording.api))
+    (attempt,) = alone.error.attempts  # type: ignore[union-attr]
+    assert attempt["failure"]["kind"] == NO_ANSWERS[recording.id]
+    server.reset()
+    models = {"nano_model": client(recording.id, recording.api), "mini_model": client("next")}
+    seen = await run(ladder, way, LABEL, **models)
+    assert seen.answer.text == NEXT
+    assert [(entry["tier"], entry["outcome"]) for entry in seen.entries] == [("nano", "failed"), ("mini", "accepted")]
+    assert seen.entries[0]["cost_usd"] is None
+    assert server.stats["by_model"] == {recording.id: 1, "next": 1}
+
+
+@table(named(*MENDED))
+async def test_a_call_that_cannot_be_run_is_told_to_its_model_first(
+    recording: Recording, way: str, server: OfflineServer, client: Client, ladder: Any
+) -> None:
+    seen = await run(ladder, way, LABEL, nano_model=client(recording.id, recording.api))
+    assert [(entry["tier"], entry["outcome"]) for entry in seen.entries] == [("nano", "rejected"), ("nano", "accepted")]
+    assert seen.entries[0]["rejected_by"] == "valid_tool_calls"
+    assert usage_of(seen.entries[0]) == recording.usage
+
+
+@table(named(UNREADABLE))
+async def test_bug_of_the_client_over_an_answer_is_raised_at_once_at_an_unknown_cost(
     recording: Recording, way: str, server: OfflineServer, client: Client, ladder: Any
 ) -> None:
     models = {"nano_model": client(recording.id, recording.api), "mini_model": client("next")}
     seen = await run(ladder, way, LABEL, **models)
-    assert type(seen.error) is UNREADABLE[recording.id]
+    assert type(seen.error) is AttributeError
     assert [(entry["outcome"], entry["cost_usd"]) for entry in seen.entries] == [("failed", None)]
     assert server.stats["by_model"] == {recording.id: 1}
 

@@ -163,13 +163,14 @@ def test_a_response_format_is_parsed_whichever_way_the_model_gives_it(run: Any, 
     assert set(result) == {"messages", "route", "ledger", "structured_response"}
 
 
-def test_an_answer_that_breaks_the_response_format_escalates_and_is_paid_once(run: Any) -> None:
+def test_an_answer_that_breaks_the_response_format_is_told_once_then_escalates(run: Any) -> None:
     scripted = tiers(nano=say("prose"), mini=say('{"label": "bug"}'))
     agent = create_tiered_agent(scripted, response_format=ProviderStrategy(Label))
     result = run(agent, ask(LABEL))
     assert result["structured_response"] == Label(label="bug")
     assert [message.text for message in result["messages"]] == [LABEL, '{"label": "bug"}']
-    assert roles(result) == [("answer", "rejected"), ("answer", "accepted")]
+    assert roles(result) == [("answer", "rejected"), ("answer", "rejected"), ("answer", "accepted")]
+    assert [entry.get("rejected_by") for entry in result["ledger"]] == ["matches_schema", "matches_schema", None]
 
 
 def test_the_last_turns_structured_response_is_not_this_turns(run: Any) -> None:

@@ -70,7 +70,7 @@ def test_each_request_is_answered_by_the_tier_of_its_route(run: Any) -> None:
     [
         (say("cut", "length"), "cut off"),
         (say(""), "empty"),
-        (lambda _: REFUSAL, "refused: I cannot help"),
+        (lambda _: REFUSAL, "rejected by not_refused: The model refused."),
         (say("half", "content_filter"), "content_filter"),
     ],
 )

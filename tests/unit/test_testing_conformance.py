@@ -9,7 +9,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_tiered import Policy, Tier, TierRouter
-from langchain_tiered.cascade.checks import BUILT_IN, Check, CheckInput
+from langchain_tiered.cascade.checks import Check, CheckInput
+from langchain_tiered.cascade.verdicts import BUILT_IN
 from langchain_tiered.testing import CheckConformance, PolicyConformance, RouterConformance, ScriptedChatModel
 from langchain_tiered.types import Verdict
 

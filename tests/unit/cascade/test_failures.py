@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.exceptions import ContextOverflowError, ModelAPIError, ModelRateLimitError, ModelTimeoutError
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 from langchain_openai.chat_models import base
@@ -86,6 +90,7 @@ STATUSES: list[tuple[int, dict[str, Any], str]] = [
     (400, told("Invalid schema for function 'refund'.", "invalid_function_parameters"), "invalid_request"),
     (401, told("Incorrect API key provided.", "invalid_api_key"), "authentication"),
     (403, told("Country not supported.", "unsupported_country_region_territory"), "authentication"),
+    (400, told("The prompt triggered the content management policy.", "content_filter"), "no_answer"),
     (429, told("You exceeded your current quota.", "insufficient_quota"), "authentication"),
     (429, told("Rate limit reached for gpt-5.4.", "rate_limit_exceeded"), "rate_limit"),
     (429, told("Slow down."), "rate_limit"),
@@ -168,11 +173,23 @@ CHUNK = json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, 
         pytest.param(told("The server had an error."), "outage", id="server error"),
         pytest.param(told("Too long.", "context_length_exceeded"), "overflow", id="overflow"),
         pytest.param(told("Slow.", "rate_limit_exceeded"), "rate_limit", id="limit"),
+        pytest.param(told(TOO_LARGE, "rate_limit_exceeded"), "too_large", id="too large"),
+        pytest.param(told("Filtered.", "content_filter"), "no_answer", id="content filter"),
+        pytest.param(told("No such image.", "invalid_image_url"), "invalid_request", id="invalid"),
+        pytest.param({"message": "Bad gateway.", "code": 502}, "outage", id="a router's 502"),
+        pytest.param({"message": "Slow down.", "code": 429}, "rate_limit", id="a router's 429"),
+        pytest.param("Overloaded.", "outage", id="words"),
     ],
 )
-def test_an_error_in_mid_stream_is_told_apart(error: dict[str, Any], kind: str) -> None:
+def test_an_error_in_mid_stream_is_told_apart(error: Any, kind: str) -> None:
     events = streaming(CHUNK, json.dumps({"error": error}))
     assert kind_of(error_of(lambda answer: by_langchain(answer, stream=True), events)) == kind
+
+
+class _LimitedError(Exception):
+    """An error of a client that nobody knows, with a code that everybody uses."""
+
+    code = "rate_limit_exceeded"
 
 
 NO_SCHEMA = openai.APIResponseValidationError(httpx2.Response(200, request=REQUEST), None)
@@ -202,6 +219,7 @@ COMPLETION = ChatCompletion(id="c", choices=[], created=1, model="gpt-5.4-nano",
         (KeyError("status_code"), None),
         (ExceptionGroup("two", [ValueError("a")]), None),
         pytest.param(ModelRateLimitError("slow down"), "rate_limit"),
+        (_LimitedError("slow down"), "rate_limit"),
         pytest.param(ModelAPIError("overloaded"), "outage"),
         pytest.param(NO_SCHEMA, "outage"),
     ],
@@ -250,23 +268,53 @@ def test_a_circle_of_causes_ends() -> None:
     assert failure_of(first) is None
 
 
+NOON, AFTER_NOON = "Wed, 21 Oct 2026 12:00:00 GMT", "Wed, 21 Oct 2026 12:00:07 GMT"
+
+
 @by_each_client
 @pytest.mark.parametrize(
-    ("header", "seconds"),
+    ("headers", "seconds"),
     [
-        ("7", 7.0),
-        ("0.5", 0.5),
-        ("soon", None),
-        ("inf", None),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
-        pytest.param("-1", None),
-        pytest.param("nan", None),
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "0.5"}, 0.5),
+        ({"retry_after": "0"}, 0.0),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "inf"}, None),
+        ({"retry_after": "-1"}, None),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after_ms": "120"}, 0.12),
+        ({"retry_after_ms": "1500", "retry_after": "2"}, 1.5),
+        ({"retry_after_ms": "soon", "retry_after": "2"}, 2.0),
+        ({"retry_after": AFTER_NOON, "date": NOON}, 7.0),
+        ({"retry_after": NOON, "date": NOON}, 0.0),
+        ({"retry_after": NOON, "date": AFTER_NOON}, None),
+        ({"retry_after": "Wed, 21 Oct 2026 12:00:07 -0000", "date": NOON}, None),
+        ({"retry_after": AFTER_NOON, "date": "now"}, None),
+        ({"retry_after": AFTER_NOON}, None),
+        ({"x_ratelimit_reset_requests": "120ms", "x_ratelimit_reset_tokens": "6m0s"}, None),
     ],
+    ids=str,
 )
-def test_the_wait_is_read_off_the_header(ask: Callable[[Answer], None], header: str, seconds: float | None) -> None:
-    failure = failure_of(error_of(ask, answering(429, told("Slow down."), retry_after=header)))
+def test_the_wait_is_read_off_the_headers(
+    ask: Callable[[Answer], None], headers: dict[str, str], seconds: float | None
+) -> None:
+    failure = failure_of(error_of(ask, answering(429, told("Slow down."), **headers)))
     assert failure is not None
     assert failure["retry_after_s"] == seconds
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("retry-after", "retry-after-ms", "date"), st.text() | st.sampled_from([NOON, "7"]))
+    )
+)
+def test_no_header_is_so_odd_that_the_failure_is_lost(headers: dict[str, str]) -> None:
+    error = ModelRateLimitError("slow down")
+    error.response = SimpleNamespace(headers=headers)  # type: ignore[attr-defined]
+    failure = failure_of(error)
+    assert failure is not None
+    wait_s = failure["retry_after_s"]
+    assert wait_s is None or (wait_s >= 0 and math.isfinite(wait_s))
 
 
 def test_the_wait_is_read_off_a_wrapped_error_too() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_tiered.cascade.steps import Limits, Step, next_step
+from langchain_tiered.cascade.steps import REPAIRABLE, Limits, Step, next_step
 from langchain_tiered.errors import UnknownTierError
-from langchain_tiered.types import Attempt, Failure, Route, TierFacts, Verdict
+from langchain_tiered.types import Attempt, Failure, FailureKind, Route, TierFacts, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,16 @@ LADDER = (
     TierFacts("flagship", max_input_tokens=1_050_000, fallbacks=1),
     TierFacts("titan"),
 )
-JUDGED = {"accepted": "not_empty", "rejected": "not_empty", "cut_off": "finished", "cut_off_shown": "finished"}
-FAILURES = ("rate_limit", "too_large", "overflow", "outage", "timeout", "no_answer", "authentication", "unknown_model")
+JUDGED = {
+    "accepted": "not_empty",
+    "rejected": "not_empty",
+    "cut_off": "finished",
+    "cut_off_shown": "finished",
+    "malformed": "valid_tool_calls",
+    "misfit": "matches_schema",
+    "stalled": "not_stalled",
+}
+FAILURES: tuple[FailureKind, ...] = get_args(FailureKind)
 
 
 def route(tier: str = "nano", decided_by: Any = "rules") -> Route:
@@ -34,7 +42,7 @@ def attempt(tier: str, fallback: int = 0, outcome: str = "", retry_after_s: floa
     """Write an attempt that ended in `outcome`: a verdict, a hand-up, or the kind of a failure."""
     check, kind = JUDGED.get(outcome), outcome if outcome in FAILURES else None
     said = None if check is None else Verdict(accepted=outcome == "accepted", check=check, reason="So.", score=None)
-    failure: Any = kind and Failure(kind=kind, message="Down.", retry_after_s=retry_after_s)  # type: ignore[typeddict-item]
+    failure: Any = kind and Failure(kind=kind, message="Down.", retry_after_s=retry_after_s)
     return Attempt(
         tier=tier,
         fallback=fallback,
@@ -58,10 +66,20 @@ def read(line: str) -> list[Attempt]:
     return attempts
 
 
+def model_of(tried: Attempt) -> tuple[str, int]:
+    return tried["tier"], tried["fallback"]
+
+
+def was_left_alone(tried: Attempt) -> bool:
+    """Tell whether the model was left alone, rather than asked."""
+    return tried["failure"] is not None and tried["failure"]["kind"] == "open_circuit"
+
+
 def told(step: Step) -> str:
     return f"{step.action} {step.tier}" + f"/{step.fallback}" * bool(step.fallback)
 
 
+ASK = {"on_no_answer": "ask"}
 WAITS, SIDEWAYS_USED = {"max_wait_s": 5.0}, "nano rate_limit, nano/1 rate_limit, nano/2 rate_limit"
 STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     # what it protects, attempts, limits (and the pin), the step
@@ -124,6 +142,46 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     ("an overflow is not tried sideways", "flagship overflow", {"unfit": {"titan"}}, "stop flagship"),
     ("an overflow at the top", "titan overflow", {}, "stop titan"),
     ("too large is not waited for", "nano too_large@1", WAITS, "escalate flagship"),
+    ("a malformed call is told once", "nano malformed", {}, "repair nano"),
+    ("told on the fallback that made it", "nano outage, nano/1 malformed", {}, "repair nano/1"),
+    ("told once, then one tier up", "nano malformed, nano malformed", {}, "escalate mini"),
+    ("a broken schema is told once", "mini misfit", {}, "repair mini"),
+    ("one telling for both slips", "mini malformed, mini misfit", {}, "escalate flagship"),
+    ("told, then rejected for more than a slip", "nano malformed, nano rejected", {}, "escalate mini"),
+    ("told, then accepted", "nano malformed, nano accepted", {}, "accept nano"),
+    ("told, then down", "nano malformed, nano outage", {}, "fall_back nano/1"),
+    ("a fallback is told on its own account", "nano malformed, nano outage, nano/1 malformed", {}, "repair nano/1"),
+    ("the next tier is told on its own account", "nano malformed, nano malformed, mini malformed", {}, "repair mini"),
+    ("no refusal is repaired", "nano rejected", {}, "escalate mini"),
+    ("a repair is no escalation", "nano malformed", {"max_escalations": 0}, "repair nano"),
+    ("told, escalations used up", "nano malformed, nano malformed", {"max_escalations": 0}, "stop nano"),
+    ("told at the top, then the end", "titan malformed, titan malformed", {}, "stop titan"),
+    ("told, then a short wait", "nano malformed, nano rate_limit@2", WAITS, "wait nano"),
+    ("a pinned route is told", "mini malformed", {"pin": "mini"}, "repair mini"),
+    ("a loop without progress goes up", "nano stalled", {}, "escalate mini"),
+    ("a loop without progress at the top ends", "titan stalled", {}, "stop titan"),
+    ("an open circuit is gone around sideways", "nano open_circuit", {}, "fall_back nano/1"),
+    ("then up", "mini open_circuit", {}, "escalate flagship"),
+    ("past fallbacks that are left alone", "nano outage", {"open": {"nano/1"}}, "fall_back nano/2"),
+    ("past tiers that are left alone", "mini rejected", {"open": {"flagship", "flagship/1"}}, "escalate titan"),
+    ("up to a fallback, its own model left alone", "mini rejected", {"open": {"flagship"}}, "escalate flagship/1"),
+    ("down to a fallback, its own model left alone", "mini rate_limit", {"open": {"nano"}}, "downgrade nano/1"),
+    ("down where all above is left alone", "flagship/1 open_circuit", {"open": {"titan"}}, "downgrade mini"),
+    ("the only way left is asked all the same", "titan open_circuit", {"floor": "titan"}, "wait titan"),
+    ("asked all the same, once", "titan open_circuit, titan open_circuit", {"floor": "titan"}, "stop titan"),
+    ("asked all the same, and down", "titan open_circuit, titan outage", {"floor": "titan"}, "stop titan"),
+    ("a pinned route is asked all the same", "mini open_circuit", {"pin": "mini"}, "wait mini"),
+    ("money left", "nano rejected", {"remaining_usd": 0.01}, "escalate mini"),
+    ("no money left to go up", "nano rejected", {"remaining_usd": 0.0}, "stop nano"),
+    ("no money left to repair", "nano malformed", {"remaining_usd": -0.01}, "stop nano"),
+    ("no money left to wait", "nano rate_limit@1", {"remaining_usd": 0.0, **WAITS}, "stop nano"),
+    ("an accepted answer costs no more", "nano accepted", {"remaining_usd": 0.0}, "accept nano"),
+    ("a human decides at the end", "titan rejected", ASK, "ask titan"),
+    ("a human decides when the money is spent", "nano rejected", {"remaining_usd": 0.0, **ASK}, "ask nano"),
+    ("a human decides on a pinned route", "mini rejected", {"pin": "mini", **ASK}, "ask mini"),
+    ("no human while a tier is left", "nano rejected", ASK, "escalate mini"),
+    ("no human without an answer", "titan outage", ASK, "stop titan"),
+    ("no human for a bare hand-up", "titan hand_up", ASK, "stop titan"),
     ("a bad key ends the turn", "nano authentication", {}, "stop nano"),
     ("an unknown model ends the turn", "nano/1 unknown_model", {}, "stop nano/1"),
     ("a pinned route accepts", "mini accepted", {"pin": "mini"}, "accept mini"),
@@ -141,11 +199,12 @@ def test_each_attempt_has_its_step(line: str, limits: dict[str, Any], expected: 
     asked = dict(limits)
     attempts, pin = read(line), asked.pop("pin", None)
     asked["unfit"] = frozenset(asked.get("unfit", ()))
+    asked["open_circuits"] = frozenset(model_of(read(f"{name} outage")[0]) for name in asked.pop("open", ()))
     its_route = route(pin or attempts[0]["tier"], "pin" if pin else "rules")
     step = next_step(its_route, attempts, LADDER, Limits(**asked))
     assert told(step) == expected
     failure = attempts[-1]["failure"]
-    assert step.wait_s == (failure["retry_after_s"] if failure and step.action == "wait" else 0)
+    assert step.wait_s == ((failure["retry_after_s"] or 0) if failure and step.action == "wait" else 0)
     assert step.reason
 
 
@@ -195,7 +254,7 @@ def test_what_cannot_be_followed_is_an_error(
 
 
 windows = st.none() | st.sampled_from([8_000, 128_000, 1_050_000])
-outcomes = st.sampled_from([*JUDGED, "hand_up", *FAILURES]) | st.sampled_from(["rate_limit", "rejected", "outage"])
+outcomes = st.sampled_from([*JUDGED, "hand_up", *FAILURES]) | st.sampled_from(["rate_limit", "rejected", "malformed"])
 seconds = st.none() | st.sampled_from([0.0, 1.0, 5.0, 60.0])
 
 
@@ -212,6 +271,9 @@ def turns(draw: st.DrawFn) -> tuple[Route, tuple[TierFacts, ...], Limits]:
         on_rate_limit=draw(st.sampled_from(["downgrade", "escalate"])),
         floor=draw(st.none() | st.sampled_from(names)),
         unfit=draw(st.frozensets(st.sampled_from(names))) - {start},
+        open_circuits=draw(st.frozensets(st.tuples(st.sampled_from(names), st.integers(0, 2)))),
+        remaining_usd=draw(st.none() | st.sampled_from([0.0, 1.0])),
+        on_no_answer=draw(st.sampled_from(["stop", "ask"])),
     )
     return route(start, draw(st.sampled_from(["rules", "pin", "latch"]))), ladder, limits
 
@@ -224,8 +286,8 @@ def test_every_turn_ends_and_no_step_breaks_a_limit(
     names = [tier.name for tier in ladder]
     attempts: list[Attempt] = []
     steps: list[Step] = [Step("escalate", its_route["tier"], "the route")]
-    most = 2 * sum(1 + tier.fallbacks for tier in ladder)
-    while steps[-1].action not in {"accept", "stop"}:
+    most = 4 * sum(1 + tier.fallbacks for tier in ladder)
+    while steps[-1].action not in {"accept", "ask", "stop"}:
         attempts.append(attempt(steps[-1].tier, steps[-1].fallback, data.draw(outcomes), data.draw(seconds)))
         assert len(attempts) <= most
         before = deepcopy((its_route, attempts))
@@ -244,15 +306,28 @@ def holds(step: Step, attempts: list[Attempt], ladder: Sequence[TierFacts], limi
     names = [tier.name for tier in ladder]
     models, last = [(tried["tier"], tried["fallback"]) for tried in attempts], attempts[-1]
     place, before = names.index(step.tier), names.index(last["tier"])
-    if step.action in {"accept", "stop", "wait"}:
+    if step.action in {"accept", "ask", "stop", "wait", "repair"}:
         assert (step.tier, step.fallback) == models[-1]
     else:
         assert (step.tier, step.fallback) not in models
-    if step.action == "accept":
+        assert (step.tier, step.fallback) not in limits.open_circuits
+    if step.action not in {"accept", "ask", "stop"}:
+        assert limits.remaining_usd is None or limits.remaining_usd > 0
+    if step.action in {"accept", "ask", "repair"}:
         assert last["failure"] is None
+    if step.action == "ask":
+        assert limits.on_no_answer == "ask"
     if step.action == "wait":
-        assert models.count(models[-1]) == 1
+        waited = [
+            a
+            for a in attempts
+            if model_of(a) == models[-1] and a["failure"] and was_left_alone(a) == was_left_alone(last)
+        ]
+        assert len(waited) == 1
         assert 0 <= step.wait_s <= limits.max_wait_s
+    if step.action == "repair":
+        told = [a["verdict"]["check"] in REPAIRABLE for a in attempts if a["verdict"] and model_of(a) == models[-1]]
+        assert told.count(True) == 1
     if step.action == "fall_back":
         assert place == before
         assert 0 < step.fallback <= ladder[place].fallbacks
@@ -260,6 +335,6 @@ def holds(step: Step, attempts: list[Attempt], ladder: Sequence[TierFacts], limi
         assert place > max(names.index(tried["tier"]) for tried in attempts)
     if step.action == "downgrade":
         assert last["failure"] is not None
-        assert last["failure"]["kind"] == "rate_limit"
+        assert last["failure"]["kind"] in {"rate_limit", "open_circuit"}
         assert place < before
         assert limits.floor is None or place >= names.index(limits.floor)

@@ -266,7 +266,9 @@ def test_a_classification_of_an_undeclared_tier_is_an_error() -> None:
         ({"floors": {"code": None}}, "floors"),
         ({"pin": ""}, "pin=''"),
         ({"on_classifier_error": 3}, "on_classifier_error=3"),
-        ({"speculate": True}, "not carried out yet"),
+        ({"on_no_answer": "stop"}, "on_no_answer='stop': expected 'error' or 'ask'"),
+        ({"max_repeats": 2}, "max_repeats=2: expected a whole number, at least 3, or None"),
+        ({"max_check_s": 0}, "max_check_s=0: expected a number of seconds above 0"),
         ({"speculate": 1}, "speculate=1"),
     ],
 )

@@ -1,0 +1,138 @@
+"""How a check calls a model: built at first use, kept out of the user's stream, booked with the role `judge`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables.config import ensure_config
+from pydantic import ValidationError
+
+# As a module: the recorder reads `cascade.failures`, and may be half imported when this is.
+from langchain_tiered.accounting import recorder
+from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.models import Models
+from langchain_tiered.types import Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import Runnable, RunnableConfig
+
+_UNREADABLE = frozenset({"OpenAIRefusalError", "LengthFinishReasonError", "ContentFilterFinishReasonError"})
+
+
+class Said(NamedTuple):
+    """What a model gave when it was asked."""
+
+    message: AIMessage | None
+    """Its message, or `None` where it was refused or cut off so that nothing could be read."""
+
+    value: Any
+    """The value of the schema that it was asked for, or `None` where it gave none."""
+
+
+class AskedModel:
+    """The model that a check asks: built at first use, kept out of the user's stream, booked with the role `judge`.
+
+    A provider's error passes through; the machine around the checks makes a rejection of it.
+    """
+
+    def __init__(self, model: BaseChatModel | str | Tier, check: str) -> None:
+        """Take the model, and the name of the check that asks it.
+
+        Raises:
+            ConfigurationError: If `model` is no model.
+        """
+        if not (isinstance(model, (BaseChatModel, str, Tier)) and model):
+            raise ConfigurationError(
+                f"{check}({model!r}): whom to ask? Pass a chat model, a string like 'openai:gpt-5.4-nano', or a Tier."
+            )
+        self._tier = model if isinstance(model, Tier) else None
+        self._asked = model if isinstance(model, Tier) else Tier(check, model, criteria="")
+        self._models = Models()
+
+    @property
+    def name(self) -> str:
+        """What to call it in a reason: its tier, else its own name."""
+        if self._tier is not None:
+            return self._tier.name
+        model: Any = self._asked.model
+        if isinstance(model, str):
+            return model
+        return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
+
+    def said(self, messages: Sequence[BaseMessage], schema: Any = None) -> Said:
+        """Return what the model says to `messages`, by `schema` where there is one and the model can."""
+        call = _call(self._models.of(self._asked), schema)
+        try:
+            return _read(call.invoke(list(messages), self._config()))
+        except Exception as error:  # noqa: BLE001  (what is not about reading the answer is raised again)
+            return _nothing(error)
+
+    async def asaid(self, messages: Sequence[BaseMessage], schema: Any = None) -> Said:
+        """Do what `said` does, without blocking the event loop."""
+        call = _call(await self._models.aof(self._asked), schema)
+        try:
+            return _read(await call.ainvoke(list(messages), self._config()))
+        except Exception as error:  # noqa: BLE001  (as in `said`)
+            return _nothing(error)
+
+    def _config(self) -> RunnableConfig:
+        """Return what a recorder must be told, beside all that the config around the check says."""
+        around = ensure_config()["metadata"]
+        told = recorder.call_metadata(role="judge", tier=self._tier, run_id=around.get("tiered_run_id"))
+        return {"metadata": {**around, **told}}
+
+
+def unwrapped(schema: Any) -> Any:
+    """Return the schema itself, out of LangChain's `ToolStrategy`, `ProviderStrategy` or `AutoStrategy`.
+
+    They are known by their one field: importing them would import all of `langchain.agents`.
+    """
+    return schema if isinstance(schema, (type, Mapping)) else getattr(schema, "schema", schema)
+
+
+def share(check: str, name: str, value: float) -> float:
+    """Return `value`, a share from 0 to 1.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        raise ConfigurationError(f"{check}({name}={value!r}): give a number from 0 to 1.")
+    return value
+
+
+def _call(model: BaseChatModel, schema: Any) -> Runnable[Any, Any]:
+    """Return what asks `model`. Its tag must stand on the copy: one put on by `with_config` is lost at binding."""
+    quiet = model.model_copy(update={"tags": [*(model.tags or []), recorder.HELD]})
+    if schema is None:
+        return quiet
+    if isinstance(schema, Mapping) and not schema.keys() & {"title", "name"}:
+        schema = {"title": "answer", **schema}  # LangChain names the model's tool after it
+    try:
+        return cast("Runnable[Any, Any]", quiet.with_structured_output(schema, include_raw=True))
+    except (NotImplementedError, LookupError, TypeError, ValueError):  # a union, or a model without tools
+        return quiet
+
+
+def _read(told: object) -> Said:
+    if isinstance(told, Mapping):
+        return Said(told.get("raw"), told.get("parsed"))
+    return Said(told if isinstance(told, AIMessage) else None, None)
+
+
+def _nothing(error: Exception) -> Said:
+    """Return that nothing can be read.
+
+    Raises:
+        Exception: `error` itself, when it is about something else.
+    """
+    if isinstance(error, (ValidationError, OutputParserException)) or type(error).__name__ in _UNREADABLE:
+        return Said(None, None)
+    raise error
