@@ -111,15 +111,18 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     builder = _builder(own_fields, context, structured=response_format is not None)
     # A tier that all requests are pinned to has the tools, wherever it stands.
     below = frozenset(tier.name for tier in tiers[:floor] if tier.name != policy.pin)
-    builder.add_node(
-        "classify",
-        ClassifyNode(router, tools=known, schema=response_format is not None, without_tools=below),
-    )
+    made = {}
     for tier in tiers:
         given = [*(() if tier.name in below else tools), *tier.tools]
-        lacks = known.names + known.provider if tier.name in below else ()
-        builder.add_node(tier.name, makers.node(tier, given, lacks))
-        builder.add_edge(tier.name, "check")
+        made[tier.name] = makers.node(tier, given, known.names + known.provider if tier.name in below else ())
+    ahead = makers.ahead() if policy.speculate else ()
+    builder.add_node(
+        "classify",
+        ClassifyNode(router, tools=known, schema=response_format is not None, without_tools=below, ahead=ahead),
+    )
+    for name_of_tier, node in made.items():
+        builder.add_node(name_of_tier, node)
+        builder.add_edge(name_of_tier, "check")
     names = [tier.name for tier in tiers]
     asked = ("check",) if policy.on_no_answer == "ask" else ()
     builder.add_node(
@@ -148,13 +151,16 @@ class _Makers:
     ) -> None:
         self.ladder, self.middleware, self.response_format = ladder, tuple(middleware), response_format
         self.prompt, self.own_fields, self.context = system_prompt, own_fields, context
+        self.single: list[AnswerNode] = []
         self.leaves_message = any(_acts_after_model(each) for each in self.middleware)
 
     def node(self, tier: Tier, tools: Sequence[Tool], lacks: Sequence[str]) -> Runnable[Any, Any]:
         """Return a loop where the tier has tools, middleware or a response format, else one model call."""
         _distinct([HAND_UP, *tools, *(tool for each in self.middleware for tool in getattr(each, "tools", ()))])
         if not (tools or self.middleware or self.response_format is not None):
-            return AnswerNode(tier, self.ladder, system_prompt=self.prompt, lacks=lacks)
+            single = AnswerNode(tier, self.ladder, system_prompt=self.prompt, lacks=lacks)
+            self.single.append(single)
+            return single
         judge = Judge(self.ladder)
         outermost = TierLoop(
             tier, self.ladder, judge, system_prompt=self.prompt, lacks=lacks, leaves_message=self.leaves_message
@@ -169,6 +175,19 @@ class _Makers:
         )
         reduced = {name: isinstance(loop.channels[name], BinaryOperatorAggregate) for name in self.own_fields}
         return LoopNode(tier, self.ladder, loop, reduced)
+
+    def ahead(self) -> list[AnswerNode]:
+        """Return the nodes that may answer while the classifier decides.
+
+        Raises:
+            ConfigurationError: If there is none: a loop may run tools.
+        """
+        if not self.single:
+            raise ConfigurationError(
+                "Policy(speculate=True) needs a tier that answers with one model call, and with these tools, "
+                "middleware or response format every tier is a loop, which may run tools. Leave it False."
+            )
+        return self.single
 
 
 def _router(tiers: Sequence[Tier] | None, router: TierRouter | None, policy: Policy | None) -> TierRouter:

@@ -40,6 +40,9 @@ class Run(TypedDict):
     fallback: int
     """Which model of the tier makes the next attempt: `0` for its own, `n` for its n-th fallback."""
 
+    ahead: NotRequired[bool]
+    """Whether the tier's attempt was made already, while the classifier decided."""
+
     since: NotRequired[int]
     """How many messages the thread had when the tier began: what came before is no sign of its getting nowhere."""
 

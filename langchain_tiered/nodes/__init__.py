@@ -67,14 +67,19 @@ route_by_tier = _ByTier()
 """Return the name of the node that the state's `route` leads to, for `add_conditional_edges`."""
 
 
-def classify(router: TierRouter) -> ClassifyNode:
+def classify(router: TierRouter, *, ahead: Sequence[AnswerNode] = ()) -> ClassifyNode:
     """Make the node that writes the `route` of the turn that `messages` ends with.
+
+    Args:
+        router: Decides.
+        ahead: Nodes of tiers, made by `answer`, of which the lowest one that fits answers while the classifier decides,
+            as `Policy(speculate=True)` has it in `create_tiered_agent`.
 
     Raises:
         InvalidInputError: In the run, if there is no human message with something to route.
         NoTierFitsError: In the run, if no tier can take the request.
     """
-    return ClassifyNode(router)
+    return ClassifyNode(router, ahead=ahead)
 
 
 def answer(

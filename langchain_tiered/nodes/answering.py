@@ -80,38 +80,45 @@ class AnswerNode(Node):
         self._bound: tuple[tuple[int, bool, bool], BaseChatModel, Runnable[Any, Any]] | None = None
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
-        """Make an attempt; a provider's error becomes a failed one where another attempt may help."""
-        recorder, context, run = Recorder(), run_context(), run_of(input)
-        with accounted(input, run["id"], recorder):
-            if (skipped := self._skipped(input, context)) is not None:
-                return skipped
-            model = self.ladder.models.of(self.tier, context, run["fallback"])
-            call = self._bind(input, model, is_async=False)
-            try:
-                answer = call.invoke(self._messages(input, context), self._config(config, recorder, context, run))
-            except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
-                return self._failed(input, error, recorder, context)
-        return self._answered(input, answer, recorder, context)
+        """Make an attempt, unless it was made ahead; a provider's error becomes a failed one where another may help."""
+        return _made_ahead(input) or self.attempted(input, config)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        recorder, context, run = Recorder(), run_context(), run_of(input)
-        with accounted(input, run["id"], recorder):
-            if (skipped := self._skipped(input, context)) is not None:
+        return _made_ahead(input) or await self.aattempted(input, config)
+
+    def attempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
+        """Make an attempt; one made ahead is kept from the user until the route is known."""
+        recorder, context, run = Recorder(), run_context(), run_of(state)
+        with accounted(state, run["id"], recorder):
+            if (skipped := self._skipped(state, context)) is not None:
+                return skipped
+            model = self.ladder.models.of(self.tier, context, run["fallback"])
+            call = self._bind(state, model, held=ahead or self.ladder.holds(state, self.tier, model, is_async=False))
+            try:
+                answer = call.invoke(self._messages(state, context), self._config(config, recorder, context, run))
+            except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
+                return self._failed(state, error, recorder, context)
+        return self._answered(state, answer, recorder, context)
+
+    async def aattempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
+        """Do what `attempted` does."""
+        recorder, context, run = Recorder(), run_context(), run_of(state)
+        with accounted(state, run["id"], recorder):
+            if (skipped := self._skipped(state, context)) is not None:
                 return skipped
             model = await self.ladder.models.aof(self.tier, context, run["fallback"])
-            call = self._bind(input, model, is_async=True)
+            call = self._bind(state, model, held=ahead or self.ladder.holds(state, self.tier, model, is_async=True))
             try:
                 answer = await call.ainvoke(
-                    self._messages(input, context), self._config(config, recorder, context, run)
+                    self._messages(state, context), self._config(config, recorder, context, run)
                 )
-            except Exception as error:  # noqa: BLE001  (as in `invoke`)
-                return self._failed(input, error, recorder, context)
-        return self._answered(input, answer, recorder, context)
+            except Exception as error:  # noqa: BLE001  (as in `attempted`)
+                return self._failed(state, error, recorder, context)
+        return self._answered(state, answer, recorder, context)
 
-    def _bind(self, state: State, model: BaseChatModel, *, is_async: bool) -> Runnable[Any, Any]:
+    def _bind(self, state: State, model: BaseChatModel, *, held: bool) -> Runnable[Any, Any]:
         """Return the model as this call needs it; the last one is kept, since binding converts tools anew."""
-        held = self.ladder.holds(state, self.tier, model, is_async=is_async)
         offered = bool(self._lacking(state))
         key, kept = (id(model), held, offered), self._bound
         if kept is not None and kept[0] == key:
@@ -169,6 +176,12 @@ class AnswerNode(Node):
         messages = dicts_of(turn_of(state["messages"]))
         attempt = failed_attempt(self.tier.name, error, recorder, fallback=fallback, messages=messages)
         return {"attempts": [attempt], "ledger": recorder.drain(), "error": error}
+
+
+def _made_ahead(state: State) -> State | None:
+    """Return what is written where the tier has answered already, while the classifier decided; `None` elsewhere."""
+    run = run_of(state)
+    return {"run": {**run, "ahead": False}} if run.get("ahead") else None
 
 
 def _is_pinned(state: State) -> bool:

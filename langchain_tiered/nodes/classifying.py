@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, get_executor_for_config
 from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.nodes.ladder import Node, State, accounted, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
+from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.state import Run
+from langchain_tiered.types import Route
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tiered.nodes.answering import AnswerNode
     from langchain_tiered.routing.router import TierRouter
-    from langchain_tiered.types import Facts, Route, TierFacts
+    from langchain_tiered.types import Facts, TierFacts
 
 
 class ClassifyNode(Node):
@@ -31,6 +37,7 @@ class ClassifyNode(Node):
         tools: ToolFacts = NO_TOOLS,
         schema: bool = False,
         without_tools: frozenset[str] = frozenset(),
+        ahead: Sequence[AnswerNode] = (),
     ) -> None:
         """Take the router, and what is bound beside the messages.
 
@@ -39,9 +46,11 @@ class ClassifyNode(Node):
             tools: What is known of the agent's tools.
             schema: Whether the answer must fit a schema.
             without_tools: Tiers that are not given the tools, and so need not be able to call them.
+            ahead: Nodes of tiers that may answer while the classifier decides.
         """
         super().__init__("classify")
         self.router, self.tools, self.schema, self.without_tools = router, tools, schema, without_tools
+        self.ahead = {node.tier.name: node for node in ahead}
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Write `route`, and begin the turn's attempts."""
@@ -49,10 +58,17 @@ class ClassifyNode(Node):
         with accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(self.router.models.facts(self.router.tiers, context))
-            route = self.router.route(
-                facts, recording(config or ensure_config(), recorder, {}), context=context, tiers=tiers, run_id=run_id
-            )
-        return self._update(input, route, facts, tiers, recorder, run_id)
+            config = recording(config or ensure_config(), recorder, {})
+            ahead = self._ahead(facts, tiers, context)
+            if ahead is None:
+                route = self.router.route(facts, config, context=context, tiers=tiers, run_id=run_id)
+                return self._update(input, route, facts, tiers, recorder, run_id)
+            with get_executor_for_config(config) as executor:
+                state = self._before(input, ahead, facts, tiers, run_id)
+                attempt = executor.submit(ahead.attempted, state, config, ahead=True)
+                route = self.router.route(facts, config, context=context, tiers=tiers, run_id=run_id)
+            tried = attempt.result()
+        return self._update(input, route, facts, tiers, recorder, run_id, tried)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
@@ -60,10 +76,42 @@ class ClassifyNode(Node):
         with accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
-            route = await self.router.aroute(
-                facts, recording(config or ensure_config(), recorder, {}), context=context, tiers=tiers, run_id=run_id
-            )
-        return self._update(input, route, facts, tiers, recorder, run_id)
+            config = recording(config or ensure_config(), recorder, {})
+            ahead = self._ahead(facts, tiers, context)
+            if ahead is None:
+                route = await self.router.aroute(facts, config, context=context, tiers=tiers, run_id=run_id)
+                return self._update(input, route, facts, tiers, recorder, run_id)
+            state = self._before(input, ahead, facts, tiers, run_id)
+            attempt = asyncio.create_task(ahead.aattempted(state, config, ahead=True))
+            try:
+                route = await self.router.aroute(facts, config, context=context, tiers=tiers, run_id=run_id)
+            except Exception:
+                await asyncio.wait({attempt})  # it is paid for: what it cost is on the error too
+                raise
+            tried = await attempt
+        return self._update(input, route, facts, tiers, recorder, run_id, tried)
+
+    def _ahead(self, facts: Facts, tiers: tuple[TierFacts, ...], context: object) -> AnswerNode | None:
+        """Return the node of the lowest tier that fits, if it may answer while the classifier decides."""
+        if not self.ahead or not self.router.asks(facts, context, tiers):
+            return None
+        lowest = next((tier.name for tier in tiers if tier.fits(facts)), "")
+        return self.ahead.get(lowest)
+
+    def _before(
+        self, state: State, ahead: AnswerNode, facts: Facts, tiers: tuple[TierFacts, ...], run_id: str
+    ) -> State:
+        """Return the state as a tier sees it that answers before the route is known."""
+        guess = Route(
+            tier=ahead.tier.name,
+            task=UNKNOWN_TASK,
+            confidence=None,
+            reason="Not known yet.",
+            decided_by="policy",
+            escalated_from=None,
+        )
+        run = Run(id=run_id, unfit=_unfit(facts, tiers), fallback=0)
+        return {**state, "route": guess, "run": run, "attempts": []}
 
     def _facts(self, state: State) -> Facts:
         return facts_of(state.get("messages", ()), self.tools, schema=self.schema)
@@ -82,16 +130,23 @@ class ClassifyNode(Node):
         tiers: tuple[TierFacts, ...],
         recorder: Recorder,
         run_id: str,
+        tried: State | None = None,
     ) -> State:
-        unfit = [tier.name for tier in tiers if not tier.fits(facts)]
-        update: State = {"route": route, "run": Run(id=run_id, unfit=unfit, fallback=0)}
+        run = Run(id=run_id, unfit=_unfit(facts, tiers), fallback=0)
+        update: State = {"route": route, "run": run}
+        if tried is not None and tried["attempts"][0]["tier"] == route["tier"]:
+            update |= {**tried, "attempts": Overwrite(tried["attempts"]), "run": {**run, "ahead": True}}
+        elif state.get("attempts"):
+            update["attempts"] = Overwrite([])
         if paid := recorder.drain():
             update["ledger"] = paid
-        if state.get("attempts"):
-            update["attempts"] = Overwrite([])
         if state.get("structured_response") is not None:
             update["structured_response"] = None  # the last turn's; this one may not give any
         return update
+
+
+def _unfit(facts: Facts, tiers: tuple[TierFacts, ...]) -> list[str]:
+    return [tier.name for tier in tiers if not tier.fits(facts)]
 
 
 def _run_id(config: RunnableConfig | None) -> str:

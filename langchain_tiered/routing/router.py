@@ -133,6 +133,13 @@ class TierRouter(Runnable[RequestInput, Route]):
             said = self.classifier.classify(facts, config, context=context, run_id=run_id)
         return policy.decide(facts, said, known, remaining_usd)
 
+    def asks(self, facts: Facts, context: object = None, tiers: Sequence[TierFacts] | None = None) -> bool:
+        """Tell whether a route for these facts costs a classifier's call."""
+        known = self.models.facts(self.tiers, context) if tiers is None else tiers
+        return self.classifier is not None and self._policy(context).wants_classifier(
+            facts, classify_by_rules(facts, known), known
+        )
+
     async def aroute(
         self,
         facts: Facts,
