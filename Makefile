@@ -39,8 +39,9 @@ format: $(VENV)/.dev  ## Format the code
 studio: $(VENV)/.dev  ## Open the graphs in LangGraph Studio
 	$(BIN)/langgraph dev
 
-bench: $(VENV)/.dev  ## Measure the overhead against baselines
+bench: $(VENV)/.dev  ## Measure overhead, checks, waiting and the offline server against baselines
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/server.py
 
 clean:  ## Remove the environment and all that was built

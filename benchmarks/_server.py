@@ -1,4 +1,4 @@
-"""A Chat Completions server that answers at once, so that a benchmark measures its client alone.
+"""A Chat Completions server that answers at once, or after a while, so that a benchmark measures its client alone.
 
 It runs in a process of its own, on a free port of the loopback interface, and stops when its standard input closes.
 """
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TOOL_ARGUMENTS = {"order": 1042}
 """What every tool call is made with."""
 
+CLASSIFIED = {"reason": "One short question.", "task": "lookup", "tier": "nano", "confidence": 0.9}
+"""What is said where a structured answer is wanted."""
+
 USAGE = {
     "prompt_tokens": 60,
     "completion_tokens": 4,
@@ -28,9 +31,9 @@ USAGE = {
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(latency_s: float = 0.0) -> Iterator[str]:
     """Start the server, give its base URL, and stop it after the block."""
-    command = [sys.executable, __file__]
+    command = [sys.executable, __file__, str(latency_s)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  (this very file)
         assert process.stdin is not None
         assert process.stdout is not None
@@ -44,6 +47,8 @@ def completion(request: dict[str, Any]) -> dict[str, Any]:
     """Return what is answered: a call of the first tool to a user's message, else a text."""
     message: dict[str, Any] = {"role": "assistant", "content": "bug", "refusal": None}
     calls = bool(request.get("tools")) and request["messages"][-1]["role"] == "user"
+    if "response_format" in request:
+        message["content"] = json.dumps(CLASSIFIED)
     if calls:
         function = {"name": request["tools"][0]["function"]["name"], "arguments": json.dumps(TOOL_ARGUMENTS)}
         message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
@@ -59,16 +64,33 @@ def completion(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def stream(request: dict[str, Any]) -> bytes:
+    """Return the answer as a stream of events, a word each."""
+    whole = completion(request)
+    told = {"id": whole["id"], "object": "chat.completion.chunk", "created": 1, "model": whole["model"]}
+    words = ["It ", "is ", "a ", "bug."]
+    deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in words), {}]
+    chunks = [{**told, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks[-1]["choices"][0]["finish_reason"] = "stop"
+    chunks.append({**told, "choices": [], "usage": USAGE})
+    return b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+
+
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the requests of one connection until it closes, or the server stops."""
+    latency_s = float(sys.argv[1])
     with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-            body = json.dumps(completion(json.loads(await reader.readexactly(length)))).encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-            )
+            request = json.loads(await reader.readexactly(length))
+            if latency_s:
+                await asyncio.sleep(latency_s)
+            streams = request.get("stream")
+            body = stream(request) if streams else json.dumps(completion(request)).encode()
+            kind = b"text/event-stream" if streams else b"application/json"
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (kind, len(body))
+            writer.write(head + body)
     writer.close()
 
 

@@ -15,22 +15,19 @@ import argparse
 import asyncio
 import gc
 import os
-import platform
 import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import repeat
-from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter, process_time
 from timeit import timeit
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from _server import TOOL_ARGUMENTS, server
+from _table import Row, ratio, row, show, write
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import ToolMessage
@@ -40,13 +37,12 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langchain_tiered import Tier, TierRouter, create_tiered_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from langchain.agents.middleware import ModelRequest, ModelResponse
 
     Request = Callable[[], Awaitable[Any]]
 
-RESULTS = Path(__file__).parent / "results" / "overhead.md"
 MODELS = {"nano": "gpt-5.4-nano", "mini": "gpt-5.4-mini", "flagship": "gpt-5.4"}
 LABELS = "Classify this ticket. Labels: bug, praise, other.\n\n"
 TICKET = "The app closes by itself as soon as I open the camera, and it has done so since the update on Tuesday. "
@@ -86,15 +82,6 @@ class Effort:
 
 
 QUICK = Effort(rounds=9, requests=9, bursts=3, burst=160, imports=3)
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    measure: str
-    value: str
-    goal: str = ""
-    met: str = ""
 
 
 class State(MessagesState):
@@ -248,8 +235,8 @@ async def one_by_one(requests: Mapping[str, Request], effort: Effort) -> list[Ro
     rows = [Row(TOLD[name], f"{median(cpu_ms[name]):.2f} ms CPU, {p10_ms[name]:.2f} ms wall (p10)") for name in names]
     goals = {name: 1.15 if "checked" in name else 1.3 for name in names if "graph" in name}
     ours = cpu_ms["tiered"]
-    ratios = [_ratio(f"tiered agent / hand-written {name}", ours, cpu_ms[name], goal) for name, goal in goals.items()]
-    loops = _ratio("tiered agent, one tool / `create_agent`", cpu_ms["tiered with tool"], cpu_ms["agent"], 1.6)
+    ratios = [ratio(f"tiered agent / hand-written {name}", ours, cpu_ms[name], goal) for name, goal in goals.items()]
+    loops = ratio("tiered agent, one tool / `create_agent`", cpu_ms["tiered with tool"], cpu_ms["agent"], 1.6)
     return [*rows, *ratios, loops]
 
 
@@ -274,7 +261,7 @@ async def concurrent(requests: Mapping[str, Request], effort: Effort) -> list[Ro
     rows = [Row(f"{told[name]}: {CONCURRENT} at a time", f"{median(per_s[name]):.0f} requests/s") for name in names]
     for name in names[:2]:
         measure = f"requests/s, tiered agent / {told[name]}"
-        rows.append(_ratio(measure, per_s["tiered"], per_s[name], 0.85, least=True))
+        rows.append(ratio(measure, per_s["tiered"], per_s[name], 0.85, least=True))
     return rows
 
 
@@ -299,7 +286,7 @@ def routing(models: Mapping[str, ChatOpenAI], effort: Effort) -> list[Row]:
             text = "".join([start, *repeat(OPEN, chars // len(OPEN))])[:chars]
             assert (router.invoke(text)["decided_by"] == "rules") == (router is sure), text
             each_ms = [_decision_ms(router, text) for _ in range(5 * effort.rounds)]
-            rows.append(_row(f"`TierRouter.invoke`, {size}, {how}", each_ms, 0.3, unit=" ms"))
+            rows.append(row(f"`TierRouter.invoke`, {size}, {how}", each_ms, 0.3, unit=" ms"))
     assert not asked, asked
     return rows
 
@@ -322,30 +309,24 @@ print(between - start, end - between)
 """
 
 
+COMPILED = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+"""An installed package is compiled; so is this one, from the second process on."""
+
+
 def importing(effort: Effort) -> list[Row]:
     """Measure the import in fresh processes that have imported `langchain.agents` already."""
     seconds = []
     for number in range(effort.imports + 1):
-        said = subprocess.run([sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True)  # noqa: S603  (the script above)
+        said = subprocess.run(  # noqa: S603  (the script above)
+            [sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True, env=COMPILED
+        )
         if number:  # the first one may compile
             seconds.append([float(word) for word in said.stdout.split()])
     theirs, ours = zip(*seconds, strict=True)
     return [
         Row("`import langchain.agents`", f"{median(theirs):.2f} s"),
-        _row("`import langchain_tiered` after it; no provider, no prices", ours, 0.1, unit=" s"),
+        row("`import langchain_tiered` after it; no provider, no prices", ours, 0.1, unit=" s"),
     ]
-
-
-def _ratio(measure: str, ours: Sequence[float], theirs: Sequence[float], goal: float, *, least: bool = False) -> Row:
-    return _row(measure, [mine / yours for mine, yours in zip(ours, theirs, strict=True)], goal, least=least)
-
-
-def _row(measure: str, values: Sequence[float], goal: float, *, unit: str = "", least: bool = False) -> Row:
-    """Return a line with the median, and with the middle half of the values for the doubt that remains."""
-    low, middle, high = quantiles(values, n=4)
-    met, sign = (middle >= goal, "≥") if least else (middle <= goal, "≤")
-    value = f"{middle:.3f}{unit} ({low:.3f} to {high:.3f})"
-    return Row(measure, value, f"{sign} {goal:g}{unit}", "yes" if met else "NO")
 
 
 async def measured(url: str, effort: Effort) -> list[Row]:
@@ -358,29 +339,6 @@ async def measured(url: str, effort: Effort) -> list[Row]:
     return [*await one_by_one(requests, effort), *await concurrent(requests, effort), *routing(models, effort)]
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table, with `rich` where it is installed."""
-    if find_spec("rich") is None:
-        print(markdown(rows))
-        return
-    from rich.console import Console  # noqa: PLC0415  (an optional part)
-    from rich.table import Table  # noqa: PLC0415  (the same)
-
-    table = Table(*(name.capitalize() for name in Row._fields))
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the table as Markdown, under a line that says what it was measured with."""
-    packages = ("langchain", "langchain-core", "langchain-openai", "langgraph")
-    told = ", ".join(f"{package} {version(package)}" for package in packages)
-    head = f"Python {platform.python_version()}, {os.cpu_count()} CPUs; {told}."
-    lines = [Row._fields, *(("---",) * 4,), *rows]
-    return "\n".join(["# Overhead", "", head, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
-
-
 def main() -> None:
     """Measure, show, and write down."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
@@ -390,10 +348,9 @@ def main() -> None:
     with server() as url:
         rows = asyncio.run(measured(url, effort))
     rows += importing(effort)
-    show(rows)
+    show("Overhead", rows)
     if effort is not QUICK:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(markdown(rows), encoding="utf-8")
+        write("overhead", "Overhead", rows)
 
 
 if __name__ == "__main__":

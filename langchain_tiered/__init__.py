@@ -3,6 +3,8 @@
 from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.recorder import collect_ledger
 from langchain_tiered.agent import create_tiered_agent
+from langchain_tiered.middleware.escalation import EscalationMiddleware
+from langchain_tiered.middleware.routing import TierRouterMiddleware
 from langchain_tiered.models import default_tiers
 from langchain_tiered.nodes import route_by_tier
 from langchain_tiered.routing.policy import Policy
@@ -11,12 +13,14 @@ from langchain_tiered.state import TieredState
 from langchain_tiered.types import LedgerEntry, Route, Tier
 
 __all__ = [
+    "EscalationMiddleware",
     "Ledger",
     "LedgerEntry",
     "Policy",
     "Route",
     "Tier",
     "TierRouter",
+    "TierRouterMiddleware",
     "TieredState",
     "collect_ledger",
     "create_tiered_agent",

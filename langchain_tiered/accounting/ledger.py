@@ -19,6 +19,10 @@ UNKNOWN = "unknown"
 """Stands in `Ledger.unpriced` for a model whose name nobody said."""
 
 
+MALFORMED = "valid_tool_calls"
+"""The check that rejects a call which no tool can run."""
+
+
 class Ledger:
     """The entries of a run, a thread or a block, in the order in which they were booked, and their sums. Immutable.
 
@@ -62,6 +66,17 @@ class Ledger:
     def unpriced(self) -> tuple[str, ...]:
         """The models of the calls whose cost is unknown, sorted; `unknown` for one whose name nobody said."""
         return tuple(sorted({entry["model"] or UNKNOWN for entry in self.entries if entry["cost_usd"] is None}))
+
+    @property
+    def malformed_rate(self) -> float | None:
+        """The share of the calls for tools that could not be run, from `0` to `1`; `None` where no tool was called.
+
+        By tier: `{name: ledger.malformed_rate for name, ledger in ledger.by_tier().items()}`.
+        """
+        answers = [entry for entry in self.entries if entry["role"] == "answer"]
+        malformed = sum(entry.get("rejected_by") == MALFORMED for entry in answers)
+        calls = malformed + sum(entry["outcome"] == "tool_turn" for entry in answers)
+        return malformed / calls if calls else None
 
     def last_run(self) -> Ledger:
         """Return the entries of the run that the last entry was booked in."""

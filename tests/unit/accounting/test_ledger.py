@@ -205,3 +205,22 @@ def test_savings_are_the_baseline_less_the_total() -> None:
     saved = dear.saved_usd("openai:gpt-5.4-nano")
     assert saved is not None
     assert saved < 0
+
+
+def test_malformed_rate_counts_calls_that_no_tool_could_run() -> None:
+    told = [
+        entry("1", tier="nano", role="answer", outcome="tool_turn"),
+        entry("2", tier="nano", role="answer", outcome="rejected", rejected_by="valid_tool_calls"),
+        entry("3", tier="nano", role="answer", outcome="rejected", rejected_by="finished"),
+        entry("4", tier="mini", role="answer", outcome="tool_turn"),
+        entry("5", tier="mini", role="answer", outcome="accepted"),
+        entry("6", tier="flagship", role="answer", outcome="accepted"),
+        entry("7", tier="flagship", role="judge", outcome="tool_turn"),
+    ]
+    ledger = Ledger(told)
+    assert {name: each.malformed_rate for name, each in ledger.by_tier().items()} == {
+        "nano": 0.5,
+        "mini": 0.0,
+        "flagship": None,
+    }
+    assert ledger.malformed_rate == pytest.approx(1 / 3)
