@@ -134,7 +134,8 @@ class _Turn:
 
     def after_rejection(self, verdict: Verdict) -> Step:
         """Tell the model once what was wrong where it can mend that, else go up."""
-        why = f"{self.last['tier']} was rejected by {verdict['check']}: {verdict['reason']}"
+        by = "" if verdict["check"] in verdict["reason"] else f" by {verdict['check']}"
+        why = f"{self.last['tier']} was rejected{by}: {verdict['reason']}"
         if verdict["check"] in REPAIRABLE and self._of_this_model(_is_slip) == 1:
             return Step("repair", self.last["tier"], why, self.last["fallback"])
         return self.up(why)

@@ -322,7 +322,7 @@ class _Filler:
         found, kinds = self.find(schema, text, name, must=must), _kinds(schema)
         if found is not None or not must or "default" in schema or "null" in kinds:
             return schema.get("default") if found is None else found
-        return {"string": "", "boolean": False, "array": []}.get(kinds[0], 0)
+        return {"string": "", "boolean": False, "array": []}.get(kinds[0], schema.get("minimum", 0))
 
     def find(self, schema: Schema, text: str, name: str, *, must: bool = True) -> Any:
         """Return what `text` holds for a field, or `None`; unless it `must` be there, only what is named."""
