@@ -18,7 +18,7 @@ agent = create_agent(
 )
 
 for request in (
-    "Classify the ticket. Labels: refund, delivery, other. Ticket: where is my parcel?",
+    "Classify the ticket. Labels: bug, praise, other. Ticket: the app crashes when I log in.",
     "Refund order 1042 and tell me why it was late.",
     "Prove that the square root of two is irrational.",
 ):

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import sqlite3
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from weakref import finalize
 
-from langchain_core.tools import tool
+from langchain.tools import ToolRuntime  # noqa: TC002  (LangChain reads the types of a tool's parameters)
+from langchain_core.tools import InjectedToolArg, tool
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -29,7 +30,7 @@ CREATE TABLE items (
     order_id INTEGER NOT NULL REFERENCES orders, name TEXT NOT NULL, quantity INTEGER NOT NULL, cents INTEGER NOT NULL
 );
 CREATE TABLE refunds (
-    order_id INTEGER PRIMARY KEY REFERENCES orders, cents INTEGER NOT NULL, reason TEXT NOT NULL
+    order_id INTEGER PRIMARY KEY REFERENCES orders, cents INTEGER NOT NULL, reason TEXT NOT NULL, key TEXT UNIQUE
 );
 """
 _CUSTOMERS = (
@@ -121,15 +122,16 @@ class Shop:
         found = self._rows("SELECT carrier, parcel FROM orders WHERE id = ? AND parcel IS NOT NULL", order_id)
         return f"{found[0]['carrier']}: {found[0]['parcel']}" if found else None
 
-    def refund(self, order_id: int, reason: str) -> bool:
-        """Write one refund of the whole order; `False` when it stands already."""
+    def refund(self, order_id: int, reason: str, key: str | None = None) -> bool:
+        """Write one refund of the whole order; `False` when one stands already that another key wrote, or none."""
         with self._lock, self._database:
             written = self._database.execute(
-                "INSERT OR IGNORE INTO refunds SELECT order_id, SUM(quantity * cents), ? FROM items "
+                "INSERT OR IGNORE INTO refunds SELECT order_id, SUM(quantity * cents), ?, ? FROM items "
                 "WHERE order_id = ? GROUP BY order_id",
-                (reason, order_id),
+                (reason, key, order_id),
             )
-            return written.rowcount == 1
+            own = self._database.execute("SELECT 1 FROM refunds WHERE order_id = ? AND key = ?", (order_id, key))
+            return written.rowcount == 1 or own.fetchone() is not None
 
     def move(self, customer_email: str, address: str) -> bool:
         """Change a customer's address; `False` when nobody has this e-mail address."""
@@ -187,16 +189,24 @@ def _reading(shop: Shop) -> list[BaseTool]:
     return [find_order, list_orders, track_parcel]
 
 
+def _key(runtime: ToolRuntime[Any, Any] | None) -> str | None:
+    """Return what names a call for good, so that one made again after a crash is known; `None` outside a thread."""
+    thread_id = runtime.config.get("configurable", {}).get("thread_id") if runtime else None
+    return f"{thread_id}:{runtime.tool_call_id}" if runtime and thread_id else None
+
+
 def _writing(shop: Shop) -> list[BaseTool]:
     @tool
-    def refund_order(order_id: int, reason: str) -> str:
+    def refund_order(
+        order_id: int, reason: str, runtime: Annotated[ToolRuntime[Any, Any] | None, InjectedToolArg] = None
+    ) -> str:
         """Refund an order in full, money back. This moves money and is done once: a second refund is refused."""
         order = shop.order(order_id)
         if order is None:
             return f"There is no order {order_id}."
         if order["status"] not in _REFUNDABLE:
             return f"Order {order_id} is {order['status']}: only shipped and delivered orders can be refunded."
-        if not shop.refund(order_id, reason):
+        if not shop.refund(order_id, reason, _key(runtime)):
             return f"Order {order_id} was refunded before. No second refund was made."
         return f"Refunded order {order_id}: ${order['total_usd']:.2f}."
 

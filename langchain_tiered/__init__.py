@@ -1,5 +1,6 @@
 """Answer each request with the cheapest model tier that can do it, and prove what that saved."""
 
+from langchain_tiered.accounting.budget import Budget
 from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.recorder import collect_ledger
 from langchain_tiered.agent import create_tiered_agent
@@ -13,6 +14,7 @@ from langchain_tiered.state import TieredState
 from langchain_tiered.types import LedgerEntry, Route, Tier
 
 __all__ = [
+    "Budget",
     "EscalationMiddleware",
     "Ledger",
     "LedgerEntry",

@@ -12,11 +12,12 @@ from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from langchain_tiered.accounting.estimates import expect_priced
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.errors import ConfigurationError, DuplicateNameError
 from langchain_tiered.models import Placeholder, default_tiers, field_of
 from langchain_tiered.nodes import route_by_tier
-from langchain_tiered.nodes.answering import HAND_UP, AnswerNode
+from langchain_tiered.nodes.answering import HAND_UP, AnswerNode, may_hand_up
 from langchain_tiered.nodes.checking import CheckNode, Judge
 from langchain_tiered.nodes.classifying import ClassifyNode
 from langchain_tiered.nodes.ladder import Ladder
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
     from langgraph.types import Checkpointer
 
+    from langchain_tiered.accounting.budget import Budget
     from langchain_tiered.cascade.checks import ChecksLike
     from langchain_tiered.routing.policy import Policy
     from langchain_tiered.types import Tier, Tool
@@ -47,6 +49,7 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     router: TierRouter | None = None,
     policy: Policy | None = None,
     checks: ChecksLike = None,
+    budget: Budget | None = None,
     response_format: Any = None,
     system_prompt: str | SystemMessage | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
@@ -78,6 +81,7 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
         policy: Bounds routes and steps; give it to the router instead where you pass one.
         checks: What is asked of each answer: `None` for the built-in checks, a sequence instead of them, or a mapping
             from task to sequence with `"*"` for the rest.
+        budget: What a run and a thread may cost, in USD.
         response_format: As for `create_agent`; the parsed answer is in `structured_response`.
         system_prompt: For all tiers; the context's `<tier>_prompt` comes first.
         middleware: Runs inside each tier's loop, its private state living for one visit.
@@ -92,7 +96,8 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
 
     Raises:
         ConfigurationError: What can be known at build: bad tiers, unknown names in the policy or checks, tools that
-            share a name, fields that clash with ours, a policy that interrupts without a checkpointer.
+            share a name, fields that clash with ours, a policy that interrupts without a checkpointer, a budget over
+            a model without a known price.
     """
     router = _router(tiers, router, policy)
     tiers, policy = router.tiers, router.policy
@@ -101,9 +106,12 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
             "Policy(on_no_answer='ask') interrupts the run, and only a checkpointer keeps such a run. Pass one, like "
             "InMemorySaver(), or True where a parent graph or the LangGraph server brings it."
         )
-    ladder = Ladder(tiers, policy=policy, checks=Checks(checks), models=router.models)
+    if budget is not None:
+        expect_priced(tiers)
+    ladder = Ladder(tiers, policy=policy, checks=Checks(checks), models=router.models, budget=budget)
     context = _context_schema(tiers, context_schema, system_prompt)
     own_fields = {**_public_fields(middleware), **_own_fields(state_schema)}
+    _distinct([HAND_UP, *tools])
     known = tool_facts(tools)
     floor = place_of(policy.floor_of("tools", ladder.facts) or tiers[0].name, tiers)
     makers = _Makers(ladder, middleware, response_format, system_prompt, own_fields, context)
@@ -118,7 +126,9 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     ahead = makers.ahead() if policy.speculate else ()
     builder.add_node(
         "classify",
-        ClassifyNode(router, tools=known, schema=response_format is not None, without_tools=below, ahead=ahead),
+        ClassifyNode(
+            router, tools=known, schema=response_format is not None, without_tools=below, ahead=ahead, budget=budget
+        ),
     )
     for name_of_tier, node in made.items():
         builder.add_node(name_of_tier, node)
@@ -156,6 +166,12 @@ class _Makers:
 
     def node(self, tier: Tier, tools: Sequence[Tool], lacks: Sequence[str]) -> Runnable[Any, Any]:
         """Return a loop where the tier has tools, middleware or a response format, else one model call."""
+        offers = may_hand_up(tier, lacks)
+        if offers and not lacks and tier is self.ladder.tiers[-1]:
+            raise ConfigurationError(
+                f"Tier {tier.name!r} has hand_up, and no tier is above it. Take it out of its tools."
+            )
+        tools = [tool for tool in tools if tool is not HAND_UP]
         _distinct([HAND_UP, *tools, *(tool for each in self.middleware for tool in getattr(each, "tools", ()))])
         if not (tools or self.middleware or self.response_format is not None):
             single = AnswerNode(tier, self.ladder, system_prompt=self.prompt, lacks=lacks)
@@ -167,7 +183,7 @@ class _Makers:
         )
         loop = create_agent(
             Placeholder(),
-            [*tools, *([HAND_UP] if lacks else [])],
+            [*tools, *([HAND_UP] if offers else [])],
             middleware=[outermost, *self.middleware],
             response_format=self.response_format,
             state_schema=_schema("LoopState", {**self.own_fields, **_hints(LoopState)}),

@@ -7,11 +7,13 @@ TieredError
 │   ├── UnknownTierError                   a name that no declared tier has
 │   ├── UnknownTaskError                   a task outside the vocabulary
 │   ├── DuplicateNameError                 two tiers or two tools with one name
-│   └── InvalidPolicyError                 a policy setting out of range
+│   ├── InvalidPolicyError                 a policy setting out of range
+│   └── InvalidBudgetError                 a budget without a limit or out of range, or over a model of unknown price
 ├── InvalidInputError (ValueError)         a request without words, without a human message, with an unknown role
 ├── NoTierFitsError (ValueError)           no tier can take the request; says which fact rules out which tier
 ├── ModelNotBuiltError (RuntimeError)      a tier's model cannot be made: a missing key, package or provider
 ├── NoAnswerAcceptedError (RuntimeError)   every attempt was rejected; has them all, and the ledger
+├── BudgetExceededError (RuntimeError)     the next call does not fit into what a budget has left; has the figures
 └── MissingExtraError (ImportError)        an optional part is not installed; has the install line
 ```
 
@@ -22,7 +24,7 @@ outside the nodes: `collect_ledger` knows what was paid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from langchain_tiered.types import Attempt, Facts, LedgerEntry, TierFacts
 
 __all__ = [
+    "BudgetExceededError",
     "ConfigurationError",
     "DuplicateNameError",
+    "InvalidBudgetError",
     "InvalidInputError",
     "InvalidPolicyError",
     "InvalidTierError",
@@ -68,6 +72,10 @@ class InvalidTierError(ConfigurationError):
 
 class InvalidPolicyError(ConfigurationError):
     """A setting of the policy is out of range."""
+
+
+class InvalidBudgetError(ConfigurationError):
+    """A budget has no limit or a setting out of range, or it is in dollars over a model whose price is unknown."""
 
 
 class UnknownTierError(ConfigurationError):
@@ -143,6 +151,44 @@ class NoAnswerAcceptedError(TieredError, RuntimeError):
         self.attempts = tuple(attempts)
         """What was tried, in order, each with its verdict or failure."""
         super().__init__(f"No answer was accepted after {_tried(attempts)}. {why}")
+
+
+class BudgetExceededError(TieredError, RuntimeError):
+    """The next call may cost more than what a budget has left, so it was not made."""
+
+    def __init__(
+        self,
+        scope: Literal["run", "thread"],
+        *,
+        limit_usd: float,
+        spent_usd: float,
+        reserved_usd: float = 0.0,
+        wanted_usd: float = 0.0,
+        attempts: Sequence[Attempt] = (),
+        ledger: Sequence[LedgerEntry] = (),
+    ) -> None:
+        self.scope = scope
+        """Whose limit it is: the `run`'s or the `thread`'s."""
+        self.limit_usd = limit_usd
+        """The limit, in USD."""
+        self.spent_usd = spent_usd
+        """What the run, or the thread, has spent."""
+        self.reserved_usd = reserved_usd
+        """What calls under way may still cost."""
+        self.wanted_usd = wanted_usd
+        """What the call that was not made might have cost."""
+        self.overshoot_usd = max(0.0, spent_usd - limit_usd)
+        """How far more was spent than the limit allows, because calls cost more than was estimated; mostly `0`."""
+        self.attempts = tuple(attempts)
+        """What had been tried in the turn, in order."""
+        self.ledger = tuple(ledger)
+        """What had been paid in the run."""
+        held = f", ${reserved_usd:.6g} held for calls under way" if reserved_usd else ""
+        super().__init__(
+            f"The {scope}'s budget of ${limit_usd:.6g} does not hold the next call, which may cost ${wanted_usd:.6g}: "
+            f"${spent_usd:.6g} spent{held}. Raise Budget({scope}_limit_usd=...), set max_tokens on the model, or let "
+            "cheaper tiers answer: exit_behavior='downgrade'."
+        )
 
 
 class MissingExtraError(TieredError, ImportError):

@@ -43,19 +43,27 @@ class Run(TypedDict):
     ahead: NotRequired[bool]
     """Whether the tier's attempt was made already, while the classifier decided."""
 
+    asked: NotRequired[bool]
+    """Whether a human is asked about the last answer: then its verdict is written down, and the step told."""
+
     since: NotRequired[int]
     """How many messages the thread had when the tier began: what came before is no sign of its getting nowhere."""
 
 
 class TieredInput(TypedDict):
-    """What a caller gives: new messages. A route, attempts or ledger entries cannot be put in from outside."""
+    """What a caller gives: new messages. A route, attempts or ledger entries cannot be put in from outside.
+
+    That is so where it is the graph's input schema, as in `create_tiered_agent`. A graph of one's own whose callers are
+    not trusted says so: `StateGraph(TieredState, input_schema=TieredInput)`. Messages are taken as they are: whoever
+    may put in AI messages can write a route on one, which leads to a declared tier at or above the floor, no further.
+    """
 
     messages: Required[Annotated[list[AnyMessage], add_turn]]
     """The thread, or what is new in it."""
 
 
 class TieredState(TieredInput):
-    """The state of a tiered graph. Subclass it for a graph of your own."""
+    """The state of a tiered graph. Subclass it for a graph of your own, with `TieredInput` as its `input_schema`."""
 
     route: NotRequired[Route]
     """Where the current turn goes, and why."""
@@ -72,6 +80,10 @@ class TieredState(TieredInput):
 
     run: NotRequired[Run]
     """What the nodes of the current run hand on to each other."""
+
+    meter: NotRequired[Annotated[Any, UntrackedValue]]
+    """What the branches of the run have spent and hold, where there is a budget. Never stored: it is made again from
+    the ledger."""
 
     error: NotRequired[Annotated[Any, UntrackedValue]]
     """The provider's own error of the last attempt, raised as it is once the steps are used up. Never stored: a run

@@ -18,7 +18,7 @@ SAYS = {
     "05_router_alone": ["the floor for 'write'", "'tier': 'flagship'"],
     "06_test_your_app": ["18 passed"],
     "07_checks_and_steps": ["mini judge accepted", "escalate: mini -> flagship", "NoAnswerAcceptedError", "paid all the"],
-    "08_in_create_agent": ["    nano  $0.0000", "    mini  $0.000", "flagship  $0.000"],
+    "08_in_create_agent": ["    nano  $0.0000", "    mini  $0.00", "flagship  $0.00"],
 }
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
 from langchain_tiered.accounting.rates import Tokens, price_usd
+from langchain_tiered.types import LedgerEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from langchain_tiered.types import LedgerEntry
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 NONE = "none"
 """The group of entries that belong to no tier, or to no run."""
@@ -18,9 +18,25 @@ NONE = "none"
 UNKNOWN = "unknown"
 """Stands in `Ledger.unpriced` for a model whose name nobody said."""
 
-
 MALFORMED = "valid_tool_calls"
 """The check that rejects a call which no tool can run."""
+
+_NOTHING_TOLD = LedgerEntry(
+    id="",
+    run_id=None,
+    task_id=None,
+    role="other",
+    tier=None,
+    model=None,
+    input_tokens=None,
+    cached_tokens=None,
+    output_tokens=None,
+    reasoning_tokens=None,
+    cost_usd=None,
+    latency_s=None,
+    outcome="accepted",
+)
+"""What is known of an entry before it tells anything."""
 
 
 class Ledger:
@@ -32,7 +48,7 @@ class Ledger:
     ```
 
     A sum of dollars is `None` as soon as one of its parts is unknown; `unpriced` names the models that make it so. An
-    entry that arrives twice is counted once.
+    entry that arrives twice is counted once. Of an entry of an older version, what it does not tell is unknown.
     """
 
     def __init__(self, entries: Iterable[LedgerEntry] = ()) -> None:
@@ -142,12 +158,21 @@ def book(left: Iterable[LedgerEntry] | None, right: Iterable[LedgerEntry] | None
     """Add entries to a ledger's list: the reducer of the `ledger` channel.
 
     An entry whose id is there already takes the old one's place: an outcome may be corrected later, and a sub-graph may
-    hand back entries that it was given.
+    hand back entries that it was given. A stored thread may hold entries of an older version: they are made whole.
     """
     # A dictionary keeps a key's place when its value is replaced.
-    booked = {entry["id"]: entry for entry in left or ()}
-    booked.update((entry["id"], entry) for entry in right or ())
+    booked: dict[str, LedgerEntry] = {}
+    for place, entry in enumerate(chain(left or (), right or ())):
+        whole = entry if entry.keys() >= _NOTHING_TOLD.keys() else _made_whole(entry, place)
+        booked[whole["id"]] = whole
     return list(booked.values())
+
+
+def _made_whole(entry: Mapping[str, Any], place: int) -> LedgerEntry:
+    """Return an entry with all its keys: what it does not tell is unknown, never `0`. One without an id gets its own."""
+    told: Any = {**_NOTHING_TOLD, "id": f"unnamed-{place}", **entry}
+    whole: LedgerEntry = told
+    return whole
 
 
 def _sum(costs: Iterable[float | None]) -> float | None:
@@ -171,4 +196,5 @@ def _baseline_usd(entry: LedgerEntry, model: str) -> float | None:
         output_tokens=entry["output_tokens"],
         cached_tokens=entry["cached_tokens"],
     )
-    return price_usd(model, used)
+    price = price_usd(model, used)
+    return None if price is None else price + entry.get("tools_usd", 0.0)

@@ -1,10 +1,11 @@
-"""What tokens cost: usage in every form in which LangChain tells it, and its price in USD, `None` where it is unknown.
+"""What calls cost: usage in every form in which LangChain tells it, and its price in USD, `None` where it is unknown.
 
 Published prices come from `genai-prices` (bundled data, no network), which is imported when the first call is priced.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from langchain_tiered.types import Rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+    from langchain_core.messages import BaseMessage
 
 PROVIDERS = {"anthropic_bedrock": "aws", "azure_ai": "azure", "azure_openai": "azure"}
 """LangChain's names of providers that `genai-prices` would take for another one; all others it knows by itself."""
@@ -40,6 +42,10 @@ _KNOWN_UNITS = _TEXT_UNITS | {
     "storage_searches_kcount",
 }
 """Units beside which plain text is priced by input, cached input and output alone; any other goes to the library."""
+
+_SEARCHES = {"web_search": "web_searches_kcount", "file_search": "storage_searches_kcount"}
+_SERVER_CALLS = frozenset({"server_tool_call", "server_tool_use"})
+_UNPRICED_CALLS = frozenset({"code_interpreter", "code_execution", "image_generation"})
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,36 @@ class Tokens:
 
     output_audio_tokens: int | None = None
     """The part of the output that is audio."""
+
+
+@dataclass(frozen=True)
+class ProviderCalls:
+    """What a provider's own tools did in one call that it charges for beside the tokens."""
+
+    web_searches: int = 0
+    """Web searches. Pages opened and words looked up on them are charged as tokens alone."""
+
+    file_searches: int = 0
+    """Searches in stored files."""
+
+    unpriced: tuple[str, ...] = ()
+    """Tools whose charge no published price covers, sorted: what the call cost cannot be known."""
+
+
+def provider_calls(message: BaseMessage | None) -> ProviderCalls:
+    """Read off a message which of its provider's own tools were used, in every form in which LangChain tells it.
+
+    OpenAI charges for each `search` of a `web_search_call` (OpenAI, web search guide, 2026). Anthropic tells the number
+    of searches in its usage; where that is lost, in a stream, the calls are counted.
+    """
+    used = Counter[str]() if message is None else Counter(_used_tools(message))
+    told: Any = getattr(message, "response_metadata", {}).get("usage") or {}
+    searches = (told.get("server_tool_use") or {}).get("web_search_requests") if isinstance(told, dict) else None
+    return ProviderCalls(
+        web_searches=searches if isinstance(searches, int) else used["web_search"],
+        file_searches=used["file_search"],
+        unpriced=tuple(sorted(used.keys() & _UNPRICED_CALLS)),
+    )
 
 
 def tokens_of(usage: Mapping[str, Any] | None) -> Tokens:
@@ -107,6 +143,8 @@ def price_usd(
     rates: Rates | str | None = None,
     factor: float = 1.0,
     service_tier: str | None = None,
+    web_searches: int = 0,
+    file_searches: int = 0,
 ) -> float | None:
     """Return the price of a call in USD, or `None` when it cannot be known: never `0` for an unknown price.
 
@@ -114,25 +152,28 @@ def price_usd(
     price_usd("openai:gpt-5.4-mini", Tokens(input_tokens=1_000_000, output_tokens=0))  # 0.75
     ```
 
-    What a provider charges for its own tools, such as a web search, is no part of it.
-
     Args:
         model: The model as the provider names it, or `provider:model`; dated names are known.
         tokens: What the call used. Without input and output there is no price.
         provider: Who served the call. One that is unknown is ignored, and the model is looked for by its name alone.
         rates: Prices to use instead, or a `provider:model` whose published prices hold instead.
-        factor: Multiplies the price: `1.1` for regional processing, `0.5` for batch or flex.
+        factor: Multiplies the price of the tokens: `1.1` for regional processing, `0.5` for batch or flex.
         service_tier: What the response says of its processing. Its own published price holds, where there is one,
-            as long as `factor` is `1.0`: a factor is what the user says of the same thing.
+            unless `factor` is below `1.0`: then the user has said the same thing already.
+        web_searches: How many web searches the provider ran in the call; see `provider_calls`.
+        file_searches: How many searches in stored files it ran.
     """
     if tokens.input_tokens is None or tokens.output_tokens is None:
         return None
-    if isinstance(rates, Rates):
-        price = _override_usd(tokens.input_tokens, tokens.output_tokens, tokens.cached_tokens or 0, rates)
-    else:
-        name, seller = (model, provider) if rates is None else (rates, None)
-        price = _published_usd(name, seller, tokens, service_tier if factor == 1.0 else None)
-    return None if price is None else price * factor
+    own = rates if isinstance(rates, Rates) else None
+    name, seller = (rates, None) if isinstance(rates, str) else (model, provider)
+    price = (
+        _override_usd(tokens, own)
+        if own is not None
+        else _published_usd(name, seller, tokens, service_tier if factor >= 1.0 else None)
+    )
+    searched = _searches_usd(name, seller, own, {"web_search": web_searches, "file_search": file_searches})
+    return None if price is None or searched is None else price * factor + searched
 
 
 def rates_of(
@@ -158,12 +199,49 @@ def rates_of(
     return Rates(fresh, output, usd(input_tokens=1000, cached_tokens=1000))
 
 
-def _override_usd(input_tokens: int, output_tokens: int, cached_tokens: int, rates: Rates) -> float | None:
-    if cached_tokens > input_tokens:
+def _override_usd(tokens: Tokens, rates: Rates) -> float | None:
+    all_input, cached, written_1h = tokens.input_tokens or 0, tokens.cached_tokens or 0, tokens.written_1h_tokens or 0
+    written = max(tokens.written_tokens or 0, written_1h)
+    fresh = all_input - cached - written
+    if fresh < 0:
         return None  # what is reported contradicts itself
-    cached_usd = rates.input_usd if rates.cached_input_usd is None else rates.cached_input_usd
-    fresh_tokens = input_tokens - cached_tokens
-    return (fresh_tokens * rates.input_usd + cached_tokens * cached_usd + output_tokens * rates.output_usd) / 1_000_000
+    read_usd = rates.input_usd if rates.cached_input_usd is None else rates.cached_input_usd
+    write_usd = rates.input_usd if rates.cache_write_usd is None else rates.cache_write_usd
+    write_1h_usd = write_usd if rates.cache_write_1h_usd is None else rates.cache_write_1h_usd
+    parts = (
+        (fresh, rates.input_usd),
+        (cached, read_usd),
+        (written - written_1h, write_usd),
+        (written_1h, write_1h_usd),
+        (tokens.output_tokens or 0, rates.output_usd),
+    )
+    return sum(count * usd for count, usd in parts) / 1_000_000
+
+
+def _searches_usd(
+    model: str | None, provider: str | None, rates: Rates | None, searches: Mapping[str, int]
+) -> float | None:
+    """Price searches, each kind by the thousand; `None` where there were some of an unknown price."""
+    total = 0.0
+    for tool, count in searches.items():
+        if not count:
+            continue
+        own: float | None = getattr(rates, f"{tool}_usd", None)
+        usd = _published_search_usd(model, provider, _SEARCHES[tool]) if own is None else own
+        if usd is None:
+            return None
+        total += count * usd / 1_000
+    return total
+
+
+def _published_search_usd(model: str | None, provider: str | None, unit: str) -> float | None:
+    _import_prices()
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415  (paid when the first call is priced)
+
+    if not model or (found := _found(get_snapshot(), model, provider)) is None:
+        return None
+    price = getattr(found[1].get_prices(datetime.now(UTC)), unit)
+    return float(price) if isinstance(price, Decimal) else None
 
 
 def _published_usd(model: str | None, provider: str | None, tokens: Tokens, service_tier: str | None) -> float | None:
@@ -278,3 +356,16 @@ def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     """Return the first number of tokens found under one of `names`."""
     return next((counts[name] for name in names if isinstance(counts.get(name), int)), None)
+
+
+def _used_tools(message: BaseMessage) -> Iterator[str]:
+    """Yield the name of each provider tool that was called, as often as it was."""
+    content = message.content if isinstance(message.content, list) else []
+    for block in (*content, *message.additional_kwargs.get("tool_outputs", ())):  # the latter in LangChain's older form
+        if not isinstance(block, dict):
+            continue
+        kind, action = str(block.get("type")), block.get("action") or block.get("args") or {}
+        name = str(block.get("name")) if kind in _SERVER_CALLS else kind.removesuffix("_call")
+        is_search = not isinstance(action, dict) or action.get("type", "search") == "search"
+        if name != "web_search" or is_search:
+            yield name

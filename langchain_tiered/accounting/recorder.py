@@ -6,32 +6,34 @@ same entry under the same id.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_core.tracers.context import register_configure_hook
 
 from langchain_tiered.accounting.ledger import Ledger
-from langchain_tiered.accounting.rates import Tokens, price_usd, tokens_of
+from langchain_tiered.accounting.rates import Tokens, price_usd, provider_calls, tokens_of
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.types import LedgerEntry, Rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from uuid import UUID
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tiered.accounting.metering import Metered
     from langchain_tiered.types import Outcome, Role, Tier
 
 HELD = "nostream"
@@ -80,6 +82,8 @@ class _Call:
     tools: Sequence[Any] = ()
     streamed: bool = False
     shown: bool = False
+    arguments: dict[Any, tuple[str | None, str]] = field(default_factory=dict)
+    """Of each tool call that was streamed, by its place: its id, and its arguments as they came."""
 
     @property
     def latency_s(self) -> float:
@@ -94,14 +98,19 @@ class Recorder(BaseCallbackHandler):
 
     run_inline = True
 
-    def __init__(self) -> None:
+    def __init__(self, metered: Metered | None = None) -> None:
+        """Begin with no entry; `metered` keeps the calls within a budget."""
+        self.metered = metered
+        self.raise_error = metered is not None  # a call that a budget does not hold must not be made
         self._lock = Lock()
         self._calls: dict[UUID, _Call] = {}
         self._booked: dict[str, LedgerEntry] = {}
         self._fresh: dict[str, LedgerEntry] = {}
         self._shown: set[str] = set()
         self._bound: tuple[str, Sequence[Any]] = ("", ())
+        self._cut: tuple[str, frozenset[str]] = ("", frozenset())
         self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
+        self._depth = 0
 
     @property
     def entries(self) -> list[LedgerEntry]:
@@ -124,6 +133,13 @@ class Recorder(BaseCallbackHandler):
         A middleware may have added some that the agent around it knows nothing of.
         """
         return self._bound[1] if entry_id == self._bound[0] else ()
+
+    def cut_calls(self, entry_id: str | None) -> frozenset[str]:
+        """Return the ids of tool calls whose arguments were no JSON as they were streamed; only the last call is known.
+
+        LangChain completes them: half of `{"amount": 1000}` would be run as `{"amount": 10}`.
+        """
+        return self._cut[1] if entry_id == self._cut[0] else frozenset()
 
     def raised(self, error: BaseException) -> bool:
         """Tell whether an error came out of a model call itself, not out of what stands around it."""
@@ -150,25 +166,64 @@ class Recorder(BaseCallbackHandler):
             self._fresh |= booked
 
     def on_chat_model_start(
-        self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **more: Any
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
-        """Remember when a call began and what its config says of it."""
-        tools = (more.get("invocation_params") or {}).get("tools") or ()
-        self._calls[run_id] = _Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=tools)
+        """Remember when a call began and what its config says of it.
+
+        Raises:
+            BudgetExceededError: If a budget does not hold the call.
+        """
+        del serialized
+        self._start([each for turn in messages for each in turn], run_id, tags, metadata, more)
 
     def on_llm_start(
-        self, *_: Any, run_id: UUID, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, **__: Any
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         """Do the same for a model of plain text."""
-        self.on_chat_model_start(run_id=run_id, tags=tags, metadata=metadata)
+        del serialized
+        self._start(prompts, run_id, tags, metadata, more)
+
+    def _start(
+        self,
+        said: Sequence[Any],
+        run_id: UUID,
+        tags: list[str] | None,
+        metadata: dict[str, Any] | None,
+        more: Mapping[str, Any],
+    ) -> None:
+        params = more.get("invocation_params") or {}
+        if self.metered is not None:
+            self.metered.hold(run_id, said, params, metadata or {})
+        tools = params.get("tools") or ()
+        self._calls[run_id] = _Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=tools)
 
     def on_llm_new_token(
         self, token: Any, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, run_id: UUID, **_: Any
     ) -> None:
         """Remember that a call has streamed, and whether it streamed words."""
-        if (call := self._calls.get(run_id)) is not None and not call.shown:
-            call.streamed = True
-            call.shown = not call.held and bool(token if chunk is None else chunk.text)
+        if (call := self._calls.get(run_id)) is None:
+            return
+        call.streamed = True
+        call.shown = call.shown or (not call.held and bool(token if chunk is None else chunk.text))
+        for part in getattr(getattr(chunk, "message", None), "tool_call_chunks", ()):
+            # Parts of one call have its number; one without a number is whole, as LangChain merges them.
+            place = len(call.arguments) if part.get("index") is None else ("number", part["index"])
+            known_id, args = call.arguments.get(place, (None, ""))
+            call.arguments[place] = (part.get("id") or known_id, args + (part.get("args") or ""))
 
     def on_stream_event(self, event: Mapping[str, Any], *, run_id: UUID, **_: Any) -> None:
         """Do the same for a call that streams events instead of chunks."""
@@ -188,7 +243,7 @@ class Recorder(BaseCallbackHandler):
             calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
             replayed = _is_replayed(message)
             tokens = Tokens(0, 0, 0, 0) if replayed else _tokens(response)
-            is_answer = _role(call.metadata) == "answer"
+            is_answer = role_of(call.metadata) == "answer"
             outcome: Outcome = "tool_turn" if calls else "rejected" if is_answer else "accepted"
             entry = _entry(run_id, call, response, tokens, outcome)
             if replayed:
@@ -223,6 +278,10 @@ class Recorder(BaseCallbackHandler):
 
     def _end(self, call: _Call, entry: LedgerEntry) -> None:
         self._bound = (entry["id"], call.tools)
+        cut = (call_id for call_id, args in call.arguments.values() if call_id and not _is_json(args))
+        self._cut = (entry["id"], frozenset(cut))
+        if self.metered is not None:
+            self.metered.settle(UUID(entry["id"]), entry)
         if call.shown:
             self._shown.add(entry["id"])
         self.book([entry])
@@ -290,7 +349,7 @@ def rebook(entries: Iterable[LedgerEntry], config: RunnableConfig) -> None:
 
 def recorder_in(config: RunnableConfig) -> Recorder | None:
     """Return the innermost recorder among a config's callbacks, or `None`; that of `collect_ledger` is not meant."""
-    return next(reversed(_recorders(config)), None)
+    return max(_recorders(config), key=lambda recorder: recorder._depth, default=None)  # noqa: SLF001  (our own)
 
 
 def _recorders(config: RunnableConfig) -> list[Recorder]:
@@ -304,6 +363,9 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
 
     LangChain's own `merge_configs` would mix in the config of the node around the caller, and is eight times as slow.
     """
+    # Two managers are merged by way of a set: the order of handlers does not tell which recorder stands in which.
+    around = (each._depth for each in _recorders(config) if each is not recorder)  # noqa: SLF001  (our own)
+    recorder._depth = 1 + max(around, default=0)  # noqa: SLF001  (our own)
     callbacks: Any = config.get("callbacks")
     if callbacks is None or isinstance(callbacks, list):
         callbacks = [*(handler for handler in callbacks or () if handler is not recorder), recorder]
@@ -315,11 +377,18 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
 
 
 def _entry(run_id: UUID, call: _Call, response: LLMResult | None, tokens: Tokens, outcome: Outcome) -> LedgerEntry:
-    metadata, role, latency_s = call.metadata, _role(call.metadata), call.latency_s
+    metadata, role, latency_s = call.metadata, role_of(call.metadata), call.latency_s
     ours = "tiered_role" in metadata  # else "tier" is a word of the user's own
     told = getattr(_message(response), "response_metadata", {})
-    model = _model_name(response, told, metadata)
-    return LedgerEntry(
+    model, calls = _model_name(response, told, metadata), provider_calls(_message(response))
+    terms = {
+        "provider": metadata.get("ls_provider") or told.get("model_provider"),
+        "service_tier": told.get("service_tier"),
+        **terms_of(metadata, role),
+    }
+    searches: dict[str, Any] = {"web_searches": calls.web_searches, "file_searches": calls.file_searches}
+    cost_usd = None if calls.unpriced else price_usd(model, tokens, **terms, **searches)
+    entry = LedgerEntry(
         id=str(run_id),
         run_id=metadata.get("tiered_run_id"),
         task_id=metadata.get("tiered_task_id"),
@@ -330,19 +399,16 @@ def _entry(run_id: UUID, call: _Call, response: LLMResult | None, tokens: Tokens
         cached_tokens=tokens.cached_tokens,
         output_tokens=tokens.output_tokens,
         reasoning_tokens=tokens.reasoning_tokens,
-        cost_usd=price_usd(
-            model,
-            tokens,
-            provider=metadata.get("ls_provider") or told.get("model_provider"),
-            service_tier=told.get("service_tier"),
-            **_terms(metadata, role),
-        ),
+        cost_usd=cost_usd,
         latency_s=latency_s,
         outcome=outcome,
     )
+    if cost_usd is not None and any(searches.values()):
+        entry["tools_usd"] = cost_usd - (price_usd(model, tokens, **terms) or 0.0)
+    return entry
 
 
-def _role(metadata: Mapping[str, Any]) -> Role:
+def role_of(metadata: Mapping[str, Any]) -> Role:
     """Tell what a call was for. LangChain's middleware marks the calls that it makes itself by `lc_source`."""
     if source := metadata.get("lc_source"):
         return "summarize" if source == "summarization" else "other"
@@ -360,8 +426,8 @@ def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
     return metadata.get("tier") not in nodes or nodes[-2:] == [metadata.get("tier"), LOOP_NODE]
 
 
-def _terms(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
-    """Return the tier's own terms. They are not those of the other models that are called on its behalf."""
+def terms_of(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
+    """Return the tier's own terms of price. They are not those of the other models that are called on its behalf."""
     if role not in {"answer", "classify", "judge"}:
         return {}
     rates, own, called = (metadata.get(name) for name in ("tiered_rates", "tiered_model", "ls_model_name"))
@@ -371,6 +437,15 @@ def _terms(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
         "rates": Rates(**rates) if isinstance(rates, dict) else rates,
         "factor": metadata.get("tiered_price_factor", 1.0),
     }
+
+
+def _is_json(args: str) -> bool:
+    """Tell whether streamed arguments are whole; a call without any has an empty text."""
+    try:
+        json.loads(args or "{}", strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _own_name(model: BaseChatModel | str) -> str | None:

@@ -53,6 +53,7 @@ _STATUS_BY_CODE = {
 """The status that an error would have had if it had not come after one of 200, by how its code begins."""
 
 _BY_CLASS: dict[str, FailureKind] = {
+    "BudgetExceededError": "budget",
     "ModelAuthenticationError": "authentication",
     "ModelPermissionDeniedError": "authentication",
     "ModelInvalidRequestError": "invalid_request",

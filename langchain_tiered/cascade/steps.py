@@ -70,6 +70,9 @@ class Limits:
     remaining_usd: float | None = None
     """What is left of the budget, or `None` without one; once it is spent, no step that costs anything follows."""
 
+    on_budget: Literal["stop", "downgrade"] = "stop"
+    """What then, when the budget does not hold the next call: the end, or a cheaper tier."""
+
     on_no_answer: Literal["stop", "ask"] = "stop"
     """What then, when an answer was rejected and no other attempt is left: an error, or a human decides."""
 
@@ -130,6 +133,8 @@ class _Turn:
             return self.up(why, wider=True)
         if kind == "no_answer":
             return self.up(why)
+        if kind == "budget" and self.limits.on_budget == "downgrade":
+            return self.down(why) or self.stop(why)
         return self.stop(why)
 
     def after_rejection(self, verdict: Verdict) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BUILT_IN: tuple[Check, ...] = (not_refused, finished, valid_tool_calls, not_empty, matches_schema)
 """The checks of `checks=None`. They need no model. A refusal is named before its emptiness."""
+
+_log = logging.getLogger(__name__)
 
 NONE_DECLARED = Verdict(accepted=True, check="none", reason="No check was declared.", score=None)
 
@@ -189,6 +192,7 @@ def _own(error: Exception) -> Exception:
     """Return a check's own error; an interrupt and a recording that is missing are nobody's verdict, and are raised."""
     if isinstance(error, GraphBubbleUp) or is_missing_recording(error):
         raise error
+    _log.warning("A check raised, so its answer counts as rejected.", exc_info=error)
     return error
 
 
@@ -216,7 +220,7 @@ def _read(check: Check, said: object, thresholds: Mapping[str, float]) -> Verdic
 def _nonsense(said: object) -> str | None:
     """Return what is wrong with a check's word, `None` where it is a verdict."""
     if isinstance(said, Exception):
-        return f"raised {type(said).__name__}: {said}"
+        return f"raised {type(said).__name__}."  # its words may quote the answer; they are in the log
     if isinstance(said, _Late):
         return f"took longer than {said.max_check_s:g} s."
     if not isinstance(said, Mapping) or not isinstance(said.get("accepted"), bool):

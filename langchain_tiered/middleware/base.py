@@ -11,17 +11,19 @@ from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
-from langchain_tiered.accounting.recorder import recording
+from langchain_tiered.accounting.recorder import HELD, recording
 from langchain_tiered.errors import ConfigurationError
-from langchain_tiered.middleware.run import Memory, RoutedState, begun, memory_of
+from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
 from langchain_tiered.types import checked_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from langchain.agents.middleware import ModelRequest, ModelResponse
+    from langchain_core.runnables import RunnableConfig
     from langgraph.runtime import Runtime
 
+    from langchain_tiered.routing.policy import Policy
     from langchain_tiered.routing.router import TierRouter
     from langchain_tiered.types import Tier
 
@@ -30,12 +32,13 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
     """Keeps the run's memory and ledger around each model call. What is done in between is the subclass's."""
 
     state_schema: ClassVar[Any] = RoutedState  # type: ignore[misc]
+    names: tuple[str, ...]
     router: TierRouter | None = None
 
     def before_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any]:
         """Begin a run."""
         del runtime
-        memory = begun(self.router, state)
+        memory = begun(state, self.names, self.router)
         return {"tiered_run": memory, "tiered_turn": memory.turn}
 
     async def abefore_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any]:
@@ -45,41 +48,45 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """Carry the call out, and write down what it paid."""
+        """Carry the call out; the outermost of ours writes down what it paid."""
         memory = self._entered(request)
+        if memory.placed is not None:
+            return self.called(memory, request, handler)
         try:
             response = self.called(memory, request, handler)
-        except Exception as error:
-            self._failed(memory, error)
+        except GraphBubbleUp:
             raise
-        finally:
-            memory.depth -= 1
-        return self._left(memory, response)
+        except Exception as error:
+            memory.tell(error, _state(request))
+            raise
+        return _left(memory, request, response)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Do what `wrap_model_call` does."""
         memory = self._entered(request)
+        if memory.placed is not None:
+            return await self.acalled(memory, request, handler)
         try:
             response = await self.acalled(memory, request, handler)
-        except Exception as error:
-            self._failed(memory, error)
+        except GraphBubbleUp:
             raise
-        finally:
-            memory.depth -= 1
-        return self._left(memory, response)
+        except Exception as error:
+            memory.tell(error, _state(request))
+            raise
+        return _left(memory, request, response)
 
-    def after_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Write down what a command did not: one is lost where a middleware outside calls the model again."""
+    def after_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Write down what a command did not: none is left where a middleware outside makes an answer of an error."""
         del runtime
         memory: Memory | None = state.get("tiered_run")
-        fresh = memory.recorder.drain() if memory is not None else []
-        return memory.update(fresh) if memory is not None and fresh else None
+        update = memory.update(state) if memory is not None else {}
+        return update if update.get("ledger") else None
 
-    async def aafter_model(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Do what `after_model` does."""
-        return self.after_model(state, runtime)
+    async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Do what `after_agent` does."""
+        return self.after_agent(state, runtime)
 
     def called(
         self,
@@ -100,23 +107,21 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         raise NotImplementedError
 
     def _entered(self, request: ModelRequest[Any]) -> Memory:
-        state: Any = request.state
-        memory = memory_of(state)
+        memory = memory_of(_state(request))
         if memory.own is None:
             memory.own = request.model
         memory.router = memory.router or self.router
-        memory.depth += 1
         return memory
 
-    def _left(self, memory: Memory, response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        if memory.depth:
-            return response  # the outermost of ours writes everything down
-        return ExtendedModelResponse(response, Command(update=memory.passed(response, get_config())))
 
-    def _failed(self, memory: Memory, error: Exception) -> None:
-        if memory.depth == 1 and not isinstance(error, GraphBubbleUp):
-            memory.given = None
-            memory.tell(error)
+def _left(memory: Memory, request: ModelRequest[Any], response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
+    passed = memory.passed(response, get_config())
+    return ExtendedModelResponse(passed, Command(update=memory.update(_state(request))))
+
+
+def _state(request: ModelRequest[Any]) -> dict[str, Any]:
+    """Return the agent's state; it has our channels beside those of `AgentState`."""
+    return request.state  # type: ignore[return-value]
 
 
 def recorded(
@@ -124,9 +129,16 @@ def recorded(
     metadata: Mapping[str, Any],
     handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     request: ModelRequest[Any],
+    *,
+    ours: bool = True,
+    held: bool = False,
 ) -> ModelResponse[Any]:
-    """Call on, with the run's recorder in the config."""
-    with set_config_context(recording(ensure_config(), memory.recorder, metadata)) as context:
+    """Call on, with the run's recorder in the config; `ours` tells whether the request's model is one of ours.
+
+    Tokens are held by a tag of the config, not of a copied model: a double that counts on itself keeps its count.
+    """
+    with set_config_context(_config(memory, metadata, held=held)) as context:
+        context.run(PLACED.set, Placed(memory, request.model if ours else None))
         return context.run(handler, request)
 
 
@@ -135,24 +147,40 @@ async def arecorded(
     metadata: Mapping[str, Any],
     handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     request: ModelRequest[Any],
+    *,
+    ours: bool = True,
+    held: bool = False,
 ) -> ModelResponse[Any]:
     """Do what `recorded` does."""
-    with set_config_context(recording(ensure_config(), memory.recorder, metadata)) as context:
+    with set_config_context(_config(memory, metadata, held=held)) as context:
+        context.run(PLACED.set, Placed(memory, request.model if ours else None))
         return await asyncio.create_task(handler(request), context=context)  # type: ignore[arg-type]
 
 
-def checked(tiers: Sequence[Tier]) -> tuple[Tier, ...]:
+def _config(memory: Memory, metadata: Mapping[str, Any], *, held: bool) -> RunnableConfig:
+    config = recording(ensure_config(), memory.recorder, metadata)
+    return {**config, "tags": [*(config.get("tags") or ()), HELD]} if held else config
+
+
+def checked(tiers: Sequence[Tier], policy: Policy) -> tuple[Tier, ...]:
     """Return `tiers` as a tuple.
 
     Raises:
         InvalidTierError: If there is none, or something in the sequence is no `Tier`.
-        ConfigurationError: If one has tools of its own: all tools are the agent's here.
+        UnknownTierError: If the policy names a tier that is not declared.
+        ConfigurationError: If one has tools of its own: all tools are the agent's here. If the policy speculates.
     """
     found = checked_tiers(tiers)
+    policy.validate([tier.name for tier in found])
     for tier in found:
         if tier.tools:
             raise ConfigurationError(
                 f"Tier {tier.name!r} has tools of its own, and in create_agent all tools are the agent's. Give them to "
                 "create_agent, or use create_tiered_agent."
             )
+    if policy.speculate:
+        raise ConfigurationError(
+            "Policy(speculate=True) needs a tier that answers with one model call, and an agent's loop may run tools. "
+            "Leave it False here, or use create_tiered_agent."
+        )
     return found

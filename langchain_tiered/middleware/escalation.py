@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from langgraph.config import get_config
+
 from langchain_tiered.cascade.verdicts import Checks
-from langchain_tiered.errors import NoAnswerAcceptedError
+from langchain_tiered.errors import ConfigurationError, InvalidInputError, NoAnswerAcceptedError
 from langchain_tiered.middleware.base import TierMiddleware, arecorded, checked, recorded
 from langchain_tiered.middleware.routing import aroute, route, told
-from langchain_tiered.models import default_tiers
-from langchain_tiered.nodes.calls import Turn, adrive, carried, drive
+from langchain_tiered.models import default_tiers, field_of, setting
+from langchain_tiered.nodes.calls import Turn, adrive, book_rejected, carried, drive
 from langchain_tiered.nodes.checking import Judge, raised
-from langchain_tiered.nodes.ladder import Ladder, unstreamed
+from langchain_tiered.nodes.ladder import Ladder
 from langchain_tiered.routing.facts import facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK, Policy
+from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.state import Run
 from langchain_tiered.types import Route, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
     from langchain.agents.middleware import ModelRequest, ModelResponse
     from langchain_core.language_models import BaseChatModel
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from langchain_tiered.cascade.steps import Action
     from langchain_tiered.middleware.run import Memory
     from langchain_tiered.nodes.calls import End
-    from langchain_tiered.types import Attempt, Tier
+    from langchain_tiered.types import Attempt, DecidedBy, Tier
 
 INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back", "escalate", "downgrade"})
 """All steps but the last are carried out inside the agent's loop."""
@@ -64,10 +69,16 @@ class EscalationMiddleware(TierMiddleware):
     ) -> None:
         super().__init__()
         policy = policy or Policy()
-        found = checked(default_tiers() if tiers is None else tiers)
-        policy.validate([tier.name for tier in found])
+        found = checked(default_tiers() if tiers is None else tiers, policy)
+        if policy.on_no_answer == "ask":
+            raise ConfigurationError(
+                "Policy(on_no_answer='ask') cannot be carried out in create_agent: the node that calls the model would "
+                "run again after the interrupt, and pay again. Leave it 'error' here, or use create_tiered_agent."
+            )
+        self.names = tuple(tier.name for tier in found)
         self.ladder = Ladder(found, policy=policy, checks=Checks(checks))
         self.judge = Judge(self.ladder)
+        self.rules = TierRouter(found, classifier=None, policy=policy)
 
     def called(
         self,
@@ -76,14 +87,14 @@ class EscalationMiddleware(TierMiddleware):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Follow the steps."""
-        if request.model is not memory.own and request.model is not memory.given:
-            return recorded(memory, told(memory, None), handler, request)
-        if memory.route is None and memory.router is not None:
-            route(memory, memory.router, request)
+        if not memory.knows(request.model):
+            return recorded(memory, told(memory, None), handler, request, ours=False)
+        if memory.route is None and memory.turn["routed"]:
+            route(memory, memory.router or self.rules, request)
         call = _Call(self, memory, request, is_async=False)
 
         def asked(prepared: ModelRequest[Any]) -> ModelResponse[Any]:
-            return recorded(memory, call.told, handler, prepared)
+            return recorded(memory, call.told, handler, prepared, held=call.held)
 
         return call.ended(drive(call.steps(), call.turn, asked))
 
@@ -94,14 +105,14 @@ class EscalationMiddleware(TierMiddleware):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Do what `called` does."""
-        if request.model is not memory.own and request.model is not memory.given:
-            return await arecorded(memory, told(memory, None), handler, request)
-        if memory.route is None and memory.router is not None:
-            await aroute(memory, memory.router, request)
+        if not memory.knows(request.model):
+            return await arecorded(memory, told(memory, None), handler, request, ours=False)
+        if memory.route is None and memory.turn["routed"]:
+            await aroute(memory, memory.router or self.rules, request)
         call = _Call(self, memory, request, is_async=True)
 
         async def asked(prepared: ModelRequest[Any]) -> ModelResponse[Any]:
-            return await arecorded(memory, call.told, handler, prepared)
+            return await arecorded(memory, call.told, handler, prepared, held=call.held)
 
         return call.ended(await adrive(call.steps(), call.turn, asked))
 
@@ -115,35 +126,40 @@ class _Call:
         self, middleware: EscalationMiddleware, memory: Memory, request: ModelRequest[Any], *, is_async: bool
     ) -> None:
         self.ladder, self.memory, self.request, self.is_async = middleware.ladder, memory, request, is_async
-        self.alone = memory.router is None
         self.told: dict[str, Any] = {}
-        self.route = memory.route = memory.route or self._own_route()
-        turn = memory.turn
-        run = Run(id=turn["run_id"], unfit=turn["unfit"], fallback=turn["fallback"], since=turn["since"])
+        self.held = False
+        self.alone = not memory.turn["routed"]
+        self.route = memory.route or own_route(self.ladder, memory.own, request)
         messages = request.state["messages"]
-        state = {"messages": messages, "route": self.route, "run": run, "attempts": memory.turn["attempts"]}
+        since = min(memory.turn["since"], len(messages))  # a summary may have taken the place of what was there
+        memory.note(route=self.route, since=since)
+        memory.outcome, memory.tried = "accepted", memory.attempts
+        turn = memory.turn
+        run = Run(id=turn["run_id"], unfit=turn["unfit"], fallback=turn["fallback"], since=since)
+        state = {"messages": messages, "route": self.route, "run": run, "attempts": memory.attempts}
         self.turn = Turn(self.ladder, middleware.judge, memory.recorder, request, state)
 
-    def steps(self) -> Any:
+    def steps(self) -> Generator[Any, Any, End]:
         """Return the steps of the call, to be driven."""
         return carried(self.turn, self, self.ladder.tier(self.route["tier"]), self.memory.turn["fallback"])
 
     def ready(self, tier: Tier, fallback: int) -> BaseChatModel | None:
         """Return the agent's own model where it stands for the tier; no other is built then."""
-        own = self.alone and not fallback and tier is self._own_tier()
-        return self.memory.own if own else None
+        if not self.alone or fallback or setting(self.turn.context, field_of(tier.name, "model")):
+            return None
+        return self.memory.own if tier is own_tier(self.ladder, self.memory.own) else None
 
     def prepared(
         self, model: BaseChatModel, tier: Tier, fallback: int, told_of: Sequence[AnyMessage], tried: Sequence[Attempt]
     ) -> ModelRequest[Any]:
         """Return the request for one attempt."""
-        request, state = self.request, self.turn.state
-        state = {**state, "attempts": [*state["attempts"], *tried]}
-        held = self.ladder.holds(state, tier, model, is_async=self.is_async, schema=request.response_format)
-        model = unstreamed(model) if held else model
-        self.memory.given = model
-        self.memory.turn = {**self.memory.turn, "fallback": fallback}
-        self.told = told(self.memory, tier, request)
+        request, memory = self.request, self.memory
+        memory.tried = [*self.turn.attempts, *tried]
+        memory.note(fallback=fallback)
+        state = {**self.turn.state, "attempts": memory.tried}
+        self.held = self.ladder.holds(state, tier, model, is_async=self.is_async, schema=request.response_format)
+        stands_in = self.alone and model is memory.own and not is_of(tier, model)
+        self.told = told(memory, replace(tier, rates=None, price_factor=1.0) if stands_in else tier, request)
         system = self.ladder.system_message(tier, request.runtime.context, request.system_message, ())
         return request.override(model=model, messages=[*request.messages, *told_of], system_message=system)
 
@@ -155,55 +171,64 @@ class _Call:
         """
         attempts = [*self.turn.attempts, *end.tried]
         if end.response is None or (end.step is not None and end.step.action == "stop"):
-            why = end.step.reason if end.step else "The model gave nothing."
-            error = end.error or NoAnswerAcceptedError(attempts, why)
+            book_rejected(self.turn, attempts[-1])
+            error = end.error or NoAnswerAcceptedError(attempts, end.step.reason if end.step else "")
             error.attempts = attempts  # type: ignore[attr-defined]
             raise error
         accepted = end.step is not None and end.step.action == "accept"
-        before = [*self.turn.attempts, *(end.tried[:-1] if accepted else end.tried)]
-        self.memory.turn = {**self.memory.turn, "attempts": before, "fallback": end.fallback}
-        self._moved(end, before)
         if accepted and end.tried[-1]["verdict"] is not None and not end.tried[-1]["verdict"]["accepted"]:
             self.memory.outcome = "truncated"
+        self.memory.keep(attempts[:-1] if accepted else attempts)
+        self._moved(end)
+        self.memory.settle(get_config())
         return end.response
 
-    def _moved(self, end: End, before: Sequence[Attempt]) -> None:
+    def _moved(self, end: End) -> None:
         """Let the route rise with an escalation. A downgrade is for one attempt: the next call is the route's again."""
-        tiers = self.ladder.tiers
-        here, there = place_of(self.route["tier"], tiers), place_of(end.tier.name, tiers)
+        here, there = place_of(self.route["tier"], self.ladder.tiers), place_of(end.tier.name, self.ladder.tiers)
         if there > here:
-            step = self.ladder.step(self.turn.state, before)  # the one that led up
-            self.memory.route = raised(self.route, end.tier.name, step.reason)
-            self.memory.turn = {**self.memory.turn, "since": len(self.turn.state["messages"])}
+            route = raised(self.route, end.tier.name, self._why(end, there))
+            self.memory.note(route=route, since=len(self.turn.state["messages"]))
         elif there < here:
-            self.memory.outcome = "downgraded"
-            self.memory.turn = {**self.memory.turn, "fallback": 0}
+            self.memory.outcome = "downgraded" if self.memory.outcome == "accepted" else self.memory.outcome
+            self.memory.note(fallback=0)
 
-    def _own_tier(self) -> Tier:
-        """Return the tier whose model is the agent's own, else the first."""
-        own, tiers = self.memory.own, self.ladder.tiers
-        same = (tier for tier in tiers if tier.model is own or (own is not None and tier.model == _name_of(own)))
-        return next(same, tiers[0])
-
-    def _own_route(self) -> Route:
-        """Return where an agent without a router begins: at its own model, or where the thread has risen to."""
-        tier, tiers = self._own_tier(), self.ladder.tiers
-        facts = facts_of(self.request.state["messages"])
-        sticks = facts.in_turn or self.ladder.policy.reroute == "thread"
-        names = [each.name for each in tiers]
-        if sticks and facts.previous is not None and facts.previous["tier"] in names[place_of(tier.name, tiers) + 1 :]:
-            return {**facts.previous, "decided_by": "latch", "reason": "The thread's route only rises."}
-        return Route(
-            tier=tier.name,
-            task=UNKNOWN_TASK,
-            confidence=None,
-            reason="The agent's own model begins.",
-            decided_by="policy",
-            escalated_from=None,
-        )
+    def _why(self, end: End, there: int) -> str:
+        """Return what led to the tier that the call ended at: the step after the last attempt below it."""
+        below = [place_of(attempt["tier"], self.ladder.tiers) < there for attempt in end.tried]
+        count = max(place for place, is_below in enumerate(below, 1) if is_below)
+        return self.ladder.step(self.turn.state, [*self.turn.attempts, *end.tried[:count]]).reason
 
 
-def _name_of(model: BaseChatModel) -> str:
-    """Return a model as `provider:model`."""
+def own_tier(ladder: Ladder, own: BaseChatModel | None) -> Tier:
+    """Return the tier whose model is the agent's own, else the first."""
+    return next((tier for tier in ladder.tiers if is_of(tier, own)), ladder.tiers[0])
+
+
+def is_of(tier: Tier, model: BaseChatModel | None) -> bool:
+    """Tell whether a model is the tier's own, which may be named as `provider:model`."""
+    if model is None or not isinstance(tier.model, str):
+        return tier.model is model
     named = model._get_ls_params()  # noqa: SLF001  (how LangChain itself names a model's provider)
-    return f"{named.get('ls_provider')}:{named.get('ls_model_name')}"
+    return tier.model == f"{named.get('ls_provider')}:{named.get('ls_model_name')}"
+
+
+def own_route(ladder: Ladder, own: BaseChatModel | None, request: ModelRequest[Any]) -> Route:
+    """Return where an agent without a router begins: at its pin, its own model, or where the thread has risen to."""
+    pin = setting(request.runtime.context, "pin") or ladder.policy.pin
+    if pin is not None:
+        return _route(ladder.tier(pin), "pin", f"Pinned to {pin}.")
+    tier, previous = own_tier(ladder, own), None
+    with suppress(InvalidInputError):  # an agent may begin without a word of a user
+        facts = facts_of(request.state["messages"])
+        previous = facts.previous if facts.in_turn or ladder.policy.reroute == "thread" else None
+    above = [each.name for each in ladder.tiers[place_of(tier.name, ladder.tiers) + 1 :]]
+    if previous is not None and previous["tier"] in above:
+        return {**previous, "decided_by": "latch", "reason": "The thread's route only rises."}
+    return _route(tier, "policy", "The agent's own model begins.")
+
+
+def _route(tier: Tier, decided_by: DecidedBy, reason: str) -> Route:
+    return Route(
+        tier=tier.name, task=UNKNOWN_TASK, confidence=None, reason=reason, decided_by=decided_by, escalated_from=None
+    )

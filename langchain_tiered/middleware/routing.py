@@ -70,12 +70,7 @@ class TierRouterMiddleware(TierMiddleware):
             raise ConfigurationError("A router was given, and tiers or a policy beside it. Give them to the router.")
         if router is None:
             router = TierRouter(default_tiers() if tiers is None else tiers, classifier=classifier, policy=policy)
-        checked(router.tiers)
-        if router.policy.speculate:
-            raise ConfigurationError(
-                "Policy(speculate=True) needs a tier that answers with one model call, and an agent's loop may run "
-                "tools. Leave it False here, or use create_tiered_agent."
-            )
+        self.names = tuple(tier.name for tier in checked(router.tiers, router.policy))
         self.router = router
 
     def called(
@@ -85,13 +80,15 @@ class TierRouterMiddleware(TierMiddleware):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Put the route's model in."""
+        if memory.placed and memory.knows(request.model):
+            return handler(request)  # escalation stands outside, and has put a tier's model in
         if memory.route is None:
             route(memory, self.router, request)
-        if not self._is_ours(memory, request):
-            return recorded(memory, told(memory, None), handler, request)
+        if not memory.knows(request.model):
+            return recorded(memory, told(memory, None), handler, request, ours=False)
         tier = self._tier(memory)
         model = self.router.models.of(tier, request.runtime.context, memory.turn["fallback"])
-        return recorded(memory, told(memory, tier, request), handler, self._given(memory, request, model))
+        return recorded(memory, told(memory, tier, request), handler, request.override(model=model))
 
     async def acalled(
         self,
@@ -100,31 +97,26 @@ class TierRouterMiddleware(TierMiddleware):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Do what `called` does."""
+        if memory.placed and memory.knows(request.model):
+            return await handler(request)
         if memory.route is None:
             await aroute(memory, self.router, request)
-        if not self._is_ours(memory, request):
-            return await arecorded(memory, told(memory, None), handler, request)
+        if not memory.knows(request.model):
+            return await arecorded(memory, told(memory, None), handler, request, ours=False)
         tier = self._tier(memory)
         model = await self.router.models.aof(tier, request.runtime.context, memory.turn["fallback"])
-        return await arecorded(memory, told(memory, tier, request), handler, self._given(memory, request, model))
-
-    def _is_ours(self, memory: Memory, request: ModelRequest[Any]) -> bool:
-        return request.model is memory.own and request.model is not memory.given
+        return await arecorded(memory, told(memory, tier, request), handler, request.override(model=model))
 
     def _tier(self, memory: Memory) -> Tier:
-        name = memory.route["tier"] if memory.route else self.router.tiers[-1].name
+        name = memory.route["tier"] if memory.route else self.names[-1]
         return self.router.tiers[place_of(name, self.router.tiers)]
-
-    def _given(self, memory: Memory, request: ModelRequest[Any], model: BaseChatModel) -> ModelRequest[Any]:
-        memory.given = model
-        return request.override(model=model)
 
 
 def told(memory: Memory, tier: Tier | None, request: ModelRequest[Any] | None = None) -> dict[str, Any]:
     """Return what the recorder is told of a call; one of a model that is not ours belongs to no tier."""
     if tier is not None and request is not None:
         tier = priced(tier, request.runtime.context, memory.turn["fallback"])
-    return call_metadata(role="answer", tier=tier, run_id=memory.turn["run_id"], loop=True)
+    return call_metadata(role="answer", tier=tier, run_id=memory.turn["run_id"])
 
 
 def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> None:
@@ -151,5 +143,4 @@ def _facts(request: ModelRequest[Any]) -> Facts:
 
 
 def _remember(memory: Memory, said: Route, facts: Facts, tiers: Sequence[TierFacts]) -> None:
-    memory.route = said
-    memory.turn = {**memory.turn, "unfit": [tier.name for tier in tiers if not tier.fits(facts)]}
+    memory.note(route=said, unfit=[tier.name for tier in tiers if not tier.fits(facts)])

@@ -22,7 +22,7 @@ from langchain_core.runnables import Runnable
 from langgraph.graph import END
 
 from langchain_tiered.cascade.verdicts import Checks
-from langchain_tiered.nodes.answering import AnswerNode
+from langchain_tiered.nodes.answering import HAND_UP, AnswerNode
 from langchain_tiered.nodes.checking import CheckNode
 from langchain_tiered.nodes.classifying import ClassifyNode
 from langchain_tiered.nodes.ladder import Ladder
@@ -38,7 +38,14 @@ if TYPE_CHECKING:
     from langchain_tiered.routing.router import TierRouter
     from langchain_tiered.types import Tier
 
-__all__ = ["answer", "check", "classify", "route_by_tier"]
+__all__ = ["answer", "check", "classify", "hand_up", "route_by_tier"]
+
+hand_up = HAND_UP
+"""The tool by which a tier that knows its limits hands a request up: `Tier(..., tools=[hand_up])`.
+
+A tier that lacks the agent's tools has it without a word. A route that is pinned cannot be handed up. The reason that
+the model gives is public: it stands in the route. `create_tiered_agent` refuses it on the last tier.
+"""
 
 
 class _ByTier(Runnable[Any, str]):

@@ -45,7 +45,7 @@ HAND_UP = {
     "type": "function",
     "function": {
         "name": "hand_up",
-        "description": "Hand the request up to a more capable assistant that has the tools.",
+        "description": "Hand the request up to a more capable assistant, if it is beyond you or needs tools you lack.",
         "parameters": {
             "type": "object",
             "properties": {"reason": {"type": "string", "description": "What is missing here, in one sentence."}},
@@ -53,7 +53,12 @@ HAND_UP = {
         },
     },
 }
-"""The tool of a tier that lacks the agent's tools: a cheap model may ask for more."""
+"""The tool of a tier that lacks the agent's tools, or has this one among its own: a cheap model may ask for more."""
+
+
+def may_hand_up(tier: Tier, lacks: Sequence[str] = ()) -> bool:
+    """Tell whether a tier is given `hand_up`."""
+    return bool(lacks) or any(tool is HAND_UP for tool in tier.tools)
 
 
 class AnswerNode(Node):
@@ -89,7 +94,7 @@ class AnswerNode(Node):
 
     def attempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
         """Make an attempt; one made ahead is kept from the user until the route is known."""
-        recorder, context, run = Recorder(), run_context(), run_of(state)
+        recorder, context, run = self.ladder.recorder(state), run_context(), run_of(state)
         with accounted(state, run["id"], recorder):
             if (skipped := self._skipped(state, context)) is not None:
                 return skipped
@@ -103,7 +108,7 @@ class AnswerNode(Node):
 
     async def aattempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
         """Do what `attempted` does."""
-        recorder, context, run = Recorder(), run_context(), run_of(state)
+        recorder, context, run = self.ladder.recorder(state), run_context(), run_of(state)
         with accounted(state, run["id"], recorder):
             if (skipped := self._skipped(state, context)) is not None:
                 return skipped
@@ -119,7 +124,7 @@ class AnswerNode(Node):
 
     def _bind(self, state: State, model: BaseChatModel, *, held: bool) -> Runnable[Any, Any]:
         """Return the model as this call needs it; the last one is kept, since binding converts tools anew."""
-        offered = bool(self._lacking(state))
+        offered = may_hand_up(self.tier, self.lacks) and not _is_pinned(state)
         key, kept = (id(model), held, offered), self._bound
         if kept is not None and kept[0] == key:
             return kept[2]

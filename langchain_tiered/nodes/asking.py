@@ -26,24 +26,34 @@ FORM = (
 def decided_by_human(attempt: Attempt, step: Step) -> Attempt | None:
     """Interrupt the run, and return the attempt as a human accepts it; `None` where it is rejected.
 
-    Raises:
-        InvalidInputError: If the run is resumed with something that is no decision; says the form.
+    What is no decision is answered by the same question with a word on what was wrong. An error would leave the thread
+    stuck: LangGraph keeps what a run was resumed with, and gives it to the same question again.
     """
-    answer = messages_from_dict(attempt["messages"])[-1]
-    said = interrupt(
-        {
-            "action_requests": [{"name": ACTION, "args": {"text": answer.text}, "description": step.reason}],
-            "review_configs": [{"action_name": ACTION, "allowed_decisions": ["approve", "edit", "reject"]}],
-        }
-    )
-    decision = _decision(said)
+    text = messages_from_dict(attempt["messages"])[-1].text
+    description = step.reason
+    while True:
+        said = interrupt(
+            {
+                "action_requests": [{"name": ACTION, "args": {"text": text}, "description": description}],
+                "review_configs": [{"action_name": ACTION, "allowed_decisions": ["approve", "edit", "reject"]}],
+            }
+        )
+        try:
+            return _decided(attempt, _decision(said))
+        except InvalidInputError as error:
+            description = f"{step.reason} {error}"
+
+
+def _decided(attempt: Attempt, decision: Mapping[str, Any]) -> Attempt | None:
     if decision["type"] == "reject":
         return None
     verdict = Verdict(accepted=True, check="human", reason="A human accepted the answer.", score=None)
     if decision["type"] == "approve":
         return {**attempt, "verdict": verdict}
-    edited = AIMessage(_edited_text(decision), id=answer.id)
-    return {**attempt, "messages": [*attempt["messages"][:-1], *dicts_of([edited])], "verdict": verdict}
+    messages = messages_from_dict(attempt["messages"])
+    last = max(place for place, message in enumerate(messages) if isinstance(message, AIMessage))
+    edited = AIMessage(_edited_text(decision), id=messages[last].id)
+    return {**attempt, "messages": [*attempt["messages"][:last], *dicts_of([edited])], "verdict": verdict}
 
 
 def _decision(said: object) -> Mapping[str, Any]:
@@ -56,6 +66,9 @@ def _decision(said: object) -> Mapping[str, Any]:
 
 def _edited_text(decision: Mapping[str, Any]) -> str:
     try:
-        return str(decision["edited_action"]["args"]["text"])
-    except (KeyError, TypeError) as error:
-        raise InvalidInputError(f"The edit {dict(decision)!r} has no text. {FORM}") from error
+        text = decision["edited_action"]["args"]["text"]
+    except (KeyError, TypeError):
+        text = None
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInputError(f"The edit {dict(decision)!r} has no text. {FORM}")
+    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage, message_to_dict, messages_from_dict
+from langchain_core.messages.tool import invalid_tool_call
 
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
 from langchain_tiered.cascade.steps import REPAIRABLE
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from langchain_core.messages import AnyMessage, BaseMessage
 
     from langchain_tiered.accounting.recorder import Recorder
+
+NOT_STALLED = "not_stalled"
+"""Names the rejection of a loop that makes no progress: what its tools gave stands, the last results too."""
 
 NOT_RUN = "Not run, because another call of the same message was malformed. Call again what is still needed."
 
@@ -58,6 +62,17 @@ def hand_up_reason(message: AIMessage) -> str | None:
             return str(call["args"].get("reason") or "It did not say why.")
     broken = any(call["name"] == "hand_up" for call in message.invalid_tool_calls)
     return "Its reason cannot be read." if broken else None
+
+
+def uncompleted(message: AIMessage, cut: frozenset[str]) -> AIMessage:
+    """Return a message whose calls with these ids cannot be run: a stream brought no whole arguments for them."""
+    broken = [
+        invalid_tool_call(name=call["name"], args=str(call["args"]), id=call["id"], error="The arguments are cut off.")
+        for call in message.tool_calls
+        if call["id"] in cut
+    ]
+    kept = [call for call in message.tool_calls if call["id"] not in cut]
+    return message.model_copy(update={"tool_calls": kept, "invalid_tool_calls": [*message.invalid_tool_calls, *broken]})
 
 
 def unbound_call(message: AIMessage, names: Sequence[str] | None = None) -> str | None:

@@ -21,6 +21,7 @@ from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.cascade.stall import stalled
 from langchain_tiered.nodes.attempts import (
+    NOT_STALLED,
     answered,
     attempt_of,
     dicts_of,
@@ -28,6 +29,7 @@ from langchain_tiered.nodes.attempts import (
     hand_up_reason,
     told_of,
     turn_of,
+    uncompleted,
 )
 from langchain_tiered.nodes.events import announce
 from langchain_tiered.nodes.ladder import run_of
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest, ModelResponse
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AnyMessage
+    from langgraph.types import StreamWriter
 
     from langchain_tiered.accounting.recorder import Recorder
     from langchain_tiered.cascade.steps import Action, Step
@@ -133,6 +136,8 @@ class Turn:
     request: ModelRequest[Any]
     state: State
     """Has `messages`, `route`, `attempts` and `run`."""
+    writer: StreamWriter | None = None
+    """Writes the steps of the call to the custom stream; `None` for the writer of the graph that makes it."""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -163,9 +168,11 @@ def carried(turn: Turn, body: Body, tier: Tier, fallback: int) -> Generator[Want
         if step.action == "accept":
             return end
         if step.action not in body.inside:
+            if step.action == "stop" and "escalate" in body.inside:
+                announce(attempt, step, turn.writer)  # no `check` comes after such a body, to tell it
             return end
-        announce(attempt, step)
-        _book_rejected(turn, attempt)
+        announce(attempt, step, turn.writer)
+        book_rejected(turn, attempt)
         if step.wait_s:
             yield Pause(step.wait_s)
         told = told_of(attempt, turn.request.tools, turn.request.response_format) if step.action == "repair" else []
@@ -204,6 +211,10 @@ def _weighed(
     result = list(response.result)
     said = next((message for message in reversed(result) if isinstance(message, AIMessage)), None)
     what = answered(turn.recorder)  # before the checks, which may run agents of their own
+    if said is not None and (cut := turn.recorder.cut_calls(what.get("call_id"))):
+        whole = uncompleted(said, cut)
+        result = [whole if message is said else message for message in result]
+        said = whole
     what["messages"] = dicts_of([*turn_of(turn.state["messages"]), *result])
     if said is None:
         return attempt_of(tier.name, verdict=NO_ANSWER, **what)
@@ -217,7 +228,9 @@ def _weighed(
     calls = bool(said.tool_calls or said.invalid_tool_calls) and response.structured_response is None
     tools = [*request.tools, *turn.recorder.bound(what.get("call_id"))]
     asked = [*([request.system_message] if request.system_message else []), *turn.state["messages"]]
-    given = CheckInput(asked, said, turn.state["route"], tools, request.response_format)
+    # A call for the structured answer that nobody has taken is one of no tool: the loop would ask for it for ever.
+    schema = None if calls else request.response_format
+    given = CheckInput(asked, said, turn.state["route"], tools, schema)
     verdict = yield Weigh(tier, given, is_tool_turn=calls)
     if not calls:
         return attempt_of(tier.name, verdict=verdict, **what)
@@ -236,7 +249,7 @@ def _stuck(turn: Turn, proposed: AIMessage | None, **what: Any) -> Attempt | Non
     if why is None:
         return None
     said = {"messages": dicts_of(turn_of(messages)), **what, "shown": False}
-    return attempt_of("", verdict=Verdict(accepted=False, check="not_stalled", reason=why, score=None), **said)
+    return attempt_of("", verdict=Verdict(accepted=False, check=NOT_STALLED, reason=why, score=None), **said)
 
 
 def _schema_problem(error: StructuredOutputError) -> str:
@@ -249,7 +262,7 @@ def _is_pinned(turn: Turn) -> bool:
     return decided_by == "pin"
 
 
-def _book_rejected(turn: Turn, attempt: Attempt) -> None:
+def book_rejected(turn: Turn, attempt: Attempt) -> None:
     """Book the call of an attempt again that was rejected inside the loop: nobody else will."""
     entry = next((entry for entry in turn.recorder.entries if entry["id"] == attempt["call_id"]), None)
     if entry is None or attempt["verdict"] is None:

@@ -13,13 +13,12 @@ from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Overwrite
 
-from langchain_tiered.accounting.recorder import Recorder, call_metadata, rebook, recording
+from langchain_tiered.accounting.recorder import HELD, Recorder, call_metadata, rebook, recording
 from langchain_tiered.cascade.checks import CheckInput
-from langchain_tiered.cascade.steps import REPAIRABLE
 from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
 from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
-from langchain_tiered.nodes.attempts import up_to_last_tool_result
+from langchain_tiered.nodes.attempts import NOT_STALLED, up_to_last_tool_result
 from langchain_tiered.nodes.events import announce
 from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_context, run_of
 from langchain_tiered.types import place_of
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
     from langchain_tiered.cascade.checks import Check
     from langchain_tiered.cascade.steps import Step
     from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route, Task, Tier, Verdict
+
+
+SPENT = "The budget for this request is spent, so it was not answered."
+"""The last message of a run that its budget has ended."""
 
 
 class Judge:
@@ -83,7 +86,9 @@ class Judge:
     def _config(self, tier: Tier, state: State, recorder: Recorder, config: RunnableConfig | None) -> RunnableConfig:
         nobodys = replace(tier, rates=None, price_factor=1.0)  # a check may ask any model, on its own terms
         told = call_metadata(role="judge", tier=nobodys, run_id=run_of(state)["id"])
-        return recording(ensure_config(config), recorder, told)
+        around = ensure_config(config)
+        # What a check's models say of an answer may quote it: their tokens are no part of the user's stream.
+        return recording({**around, "tags": [*(around.get("tags") or ()), HELD]}, recorder, told)
 
 
 class CheckNode(Node):
@@ -103,7 +108,7 @@ class CheckNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Judge the last attempt where that was not done yet, and carry out the step that follows."""
-        recorder = Recorder()
+        recorder = self.ladder.recorder(input)
         with accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
@@ -117,7 +122,7 @@ class CheckNode(Node):
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Do what `invoke` does."""
-        recorder = Recorder()
+        recorder = self.ladder.recorder(input)
         with accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
@@ -142,11 +147,12 @@ class CheckNode(Node):
         attempts = [*state["attempts"][:-1], attempt]
         step = self.ladder.step(state, attempts)
         if step.action == "ask":
-            if _unjudged(state["attempts"][-1]) is not None:
+            run = run_of(state)
+            if not run.get("asked"):
                 # An interrupted node runs again from its start: what the checks have cost is written down first.
-                update = {"attempts": Overwrite(attempts), "ledger": recorder.drain()}
+                announce(attempt, step)
+                update = {"attempts": Overwrite(attempts), "ledger": recorder.drain(), "run": {**run, "asked": True}}
                 return step, Command(goto=config["metadata"]["langgraph_node"], update=update)
-            announce(attempt, step)
             decided = decided_by_human(attempt, step)
             if decided is None:
                 raise NoAnswerAcceptedError(attempts, f"{step.reason} A human rejected it, too.")
@@ -156,6 +162,9 @@ class CheckNode(Node):
         recorder.book(corrected)
         rebook(corrected, config)
         if step.action == "stop":
+            announce(attempt, step)
+            if self._ends_quietly(attempt):
+                return step, self._spent(state, attempts, recorder)
             raise _error(state, attempts, step)
         return step, self._command(state, attempts, step, recorder)
 
@@ -171,6 +180,22 @@ class CheckNode(Node):
         if step.action == "escalate":
             update["route"] = raised(route, step.tier, step.reason)
         return Command(goto=step.tier, update=update)
+
+    def _ends_quietly(self, attempt: Attempt) -> bool:
+        """Tell whether a run whose budget is spent ends with a message instead of an error."""
+        budget, failure = self.ladder.budget, attempt["failure"]
+        return (
+            budget is not None
+            and budget.exit_behavior != "error"
+            and failure is not None
+            and failure["kind"] == "budget"
+        )
+
+    def _spent(self, state: State, attempts: list[Attempt], recorder: Recorder) -> Command[str]:
+        """End the run with what tools have given, and a message that says why there is no answer."""
+        answer = AIMessage(SPENT, response_metadata={"route": dict(state["route"]), "budget_exceeded": True})
+        update = {"attempts": Overwrite(attempts), "ledger": recorder.drain()}
+        return Command(goto=self.on_accepted, update={**update, "messages": [*_continued(attempts[-1]), answer]})
 
     def _corrected(self, state: State, attempt: Attempt, step: Step) -> list[LedgerEntry]:
         """Return the entry of the attempt's answer, if more is known of its outcome than when it was booked."""
@@ -212,9 +237,13 @@ def _accepted(route: Route, attempt: Attempt) -> list[BaseMessage]:
 
 
 def _continued(attempt: Attempt) -> list[BaseMessage]:
-    """Return what the next tier continues from. What LangChain says of a slip is no tool's result."""
+    """Return what the next tier continues from: what tools gave, and nothing of what was judged.
+
+    Behind a rejected answer may stand a tool message of LangChain's own: of a slip, or of a value that it could read.
+    """
     messages = messages_from_dict(attempt["messages"])
-    if attempt["verdict"] is not None and attempt["verdict"]["check"] in REPAIRABLE:
+    verdict = attempt["verdict"]
+    if attempt["hand_up"] is not None or (verdict is not None and verdict["check"] != NOT_STALLED):
         last = max((place for place, each in enumerate(messages) if isinstance(each, AIMessage)), default=0)
         messages = messages[:last]
     return up_to_last_tool_result(messages)

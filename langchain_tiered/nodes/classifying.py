@@ -11,7 +11,7 @@ from langchain_core.runnables.config import ensure_config, get_executor_for_conf
 from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
-from langchain_tiered.nodes.ladder import Node, State, accounted, run_context
+from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.state import Run
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tiered.accounting.budget import Budget
+    from langchain_tiered.accounting.metering import Metered
     from langchain_tiered.nodes.answering import AnswerNode
     from langchain_tiered.routing.router import TierRouter
     from langchain_tiered.types import Facts, TierFacts
@@ -38,6 +40,7 @@ class ClassifyNode(Node):
         schema: bool = False,
         without_tools: frozenset[str] = frozenset(),
         ahead: Sequence[AnswerNode] = (),
+        budget: Budget | None = None,
     ) -> None:
         """Take the router, and what is bound beside the messages.
 
@@ -47,49 +50,67 @@ class ClassifyNode(Node):
             schema: Whether the answer must fit a schema.
             without_tools: Tiers that are not given the tools, and so need not be able to call them.
             ahead: Nodes of tiers that may answer while the classifier decides.
+            budget: What the run and the thread may cost.
         """
         super().__init__("classify")
         self.router, self.tools, self.schema, self.without_tools = router, tools, schema, without_tools
+        self.budget = budget
         self.ahead = {node.tier.name: node for node in ahead}
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Write `route`, and begin the turn's attempts."""
-        recorder, run_id, context = Recorder(), _run_id(config), run_context()
+        run_id, context = _run_id(config), run_context()
+        metered = self._metered(input, run_id)
+        recorder = Recorder(metered)
         with accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(self.router.models.facts(self.router.tiers, context))
             config = recording(config or ensure_config(), recorder, {})
             ahead = self._ahead(facts, tiers, context)
             if ahead is None:
-                route = self.router.route(facts, config, context=context, tiers=tiers, run_id=run_id)
+                route = self.router.route(
+                    facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
+                )
                 return self._update(input, route, facts, tiers, recorder, run_id)
             with get_executor_for_config(config) as executor:
-                state = self._before(input, ahead, facts, tiers, run_id)
+                state = self._before(input, ahead, facts, tiers, run_id, metered)
                 attempt = executor.submit(ahead.attempted, state, config, ahead=True)
-                route = self.router.route(facts, config, context=context, tiers=tiers, run_id=run_id)
+                route = self.router.route(
+                    facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
+                )
             tried = attempt.result()
         return self._update(input, route, facts, tiers, recorder, run_id, tried)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        recorder, run_id, context = Recorder(), _run_id(config), run_context()
+        run_id, context = _run_id(config), run_context()
+        metered = self._metered(input, run_id)
+        recorder = Recorder(metered)
         with accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
             config = recording(config or ensure_config(), recorder, {})
             ahead = self._ahead(facts, tiers, context)
             if ahead is None:
-                route = await self.router.aroute(facts, config, context=context, tiers=tiers, run_id=run_id)
+                route = await self.router.aroute(
+                    facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
+                )
                 return self._update(input, route, facts, tiers, recorder, run_id)
-            state = self._before(input, ahead, facts, tiers, run_id)
+            state = self._before(input, ahead, facts, tiers, run_id, metered)
             attempt = asyncio.create_task(ahead.aattempted(state, config, ahead=True))
             try:
-                route = await self.router.aroute(facts, config, context=context, tiers=tiers, run_id=run_id)
+                route = await self.router.aroute(
+                    facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
+                )
             except Exception:
                 await asyncio.wait({attempt})  # it is paid for: what it cost is on the error too
                 raise
             tried = await attempt
         return self._update(input, route, facts, tiers, recorder, run_id, tried)
+
+    def _metered(self, state: State, run_id: str) -> Metered | None:
+        """Return the meter of the run that begins here; that of the last one counted another run's limit."""
+        return metered_of(self.budget, {**state, "meter": None}, run_id)
 
     def _ahead(self, facts: Facts, tiers: tuple[TierFacts, ...], context: object) -> AnswerNode | None:
         """Return the node of the lowest tier that fits, if it may answer while the classifier decides."""
@@ -99,7 +120,13 @@ class ClassifyNode(Node):
         return self.ahead.get(lowest)
 
     def _before(
-        self, state: State, ahead: AnswerNode, facts: Facts, tiers: tuple[TierFacts, ...], run_id: str
+        self,
+        state: State,
+        ahead: AnswerNode,
+        facts: Facts,
+        tiers: tuple[TierFacts, ...],
+        run_id: str,
+        metered: Metered | None,
     ) -> State:
         """Return the state as a tier sees it that answers before the route is known."""
         guess = Route(
@@ -111,7 +138,7 @@ class ClassifyNode(Node):
             escalated_from=None,
         )
         run = Run(id=run_id, unfit=_unfit(facts, tiers), fallback=0)
-        return {**state, "route": guess, "run": run, "attempts": []}
+        return {**state, "route": guess, "run": run, "attempts": [], "meter": metered}
 
     def _facts(self, state: State) -> Facts:
         return facts_of(state.get("messages", ()), self.tools, schema=self.schema)
@@ -138,11 +165,16 @@ class ClassifyNode(Node):
             update |= {**tried, "attempts": Overwrite(tried["attempts"]), "run": {**run, "ahead": True}}
         elif state.get("attempts"):
             update["attempts"] = Overwrite([])
-        if paid := recorder.drain():
-            update["ledger"] = paid
+        # Also where nothing was paid: the reducer makes the entries whole that an older version left in the thread.
+        update["ledger"] = recorder.drain()
         if state.get("structured_response") is not None:
             update["structured_response"] = None  # the last turn's; this one may not give any
         return update
+
+
+def _remaining(metered: Metered | None) -> dict[str, float]:
+    """Return what the policy needs to know of the budget: nothing, unless a spent one is to lower the route."""
+    return {"remaining_usd": metered.meter.remaining_usd} if metered is not None and metered.downgrades else {}
 
 
 def _unfit(facts: Facts, tiers: tuple[TierFacts, ...]) -> list[str]:

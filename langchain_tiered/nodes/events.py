@@ -8,6 +8,8 @@ from langgraph.config import get_stream_writer
 from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
+    from langgraph.types import StreamWriter
+
     from langchain_tiered.cascade.steps import Action, Step
     from langchain_tiered.types import Attempt, FailureKind
 
@@ -43,8 +45,15 @@ class StepEvent(TypedDict):
     """How long is waited before, in seconds."""
 
 
-def announce(attempt: Attempt, step: Step) -> None:
-    """Write the event of a step to the custom stream, where somebody listens."""
+def announce(attempt: Attempt, step: Step, writer: StreamWriter | None = None) -> None:
+    """Write the event of a step to the custom stream, where somebody listens.
+
+    Args:
+        attempt: What fell short.
+        step: What follows.
+        writer: Of the graph that is listened to, where the caller runs in a loop inside it: a sub-graph's own writer is
+            heard only with `subgraphs=True`.
+    """
     verdict, failure = attempt["verdict"], attempt["failure"]
     event = StepEvent(
         type="tiered_step",
@@ -57,8 +66,12 @@ def announce(attempt: Attempt, step: Step) -> None:
         failure=failure["kind"] if failure else None,
         wait_s=step.wait_s,
     )
+    (writer or stream_writer())(event)
+
+
+def stream_writer() -> StreamWriter:
+    """Return the writer of the graph that the caller is a node of; outside one nobody listens."""
     try:
-        writer = get_stream_writer()
+        return get_stream_writer()
     except (RuntimeError, KeyError):
-        return  # outside a graph nobody listens
-    writer(event)
+        return lambda _: None

@@ -14,11 +14,14 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import get_runtime
 
 from langchain_tiered.accounting.ledger import book
+from langchain_tiered.accounting.metering import Metered
+from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.cascade.circuit import Circuit
 from langchain_tiered.cascade.steps import Limits, Step, next_step
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.models import Models, field_of, setting
 from langchain_tiered.nodes.attempts import attempt_of
+from langchain_tiered.nodes.events import stream_writer
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.state import Run
 from langchain_tiered.types import Attempt, Failure, Route, Tier, TierFacts, Verdict, place_of
@@ -26,7 +29,7 @@ from langchain_tiered.types import Attempt, Failure, Route, Tier, TierFacts, Ver
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from langchain_tiered.accounting.recorder import Recorder
+    from langchain_tiered.accounting.budget import Budget
     from langchain_tiered.types import LedgerEntry, Task
 
 State = dict[str, Any]
@@ -56,12 +59,14 @@ class Ladder:
         checks: Checks | None = None,
         models: Models | None = None,
         circuit: Circuit | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.tiers = tuple(tiers)
         self.policy = policy or Policy()
         self.checks = checks or Checks()
         self.models = models or Models()
         self.circuit = circuit or Circuit()
+        self.budget = budget
 
     @cached_property
     def facts(self) -> tuple[TierFacts, ...]:
@@ -82,8 +87,13 @@ class Ladder:
             unfit=frozenset(run_of(state)["unfit"]),
             open_circuits=self.circuit.opened(),
             on_no_answer="ask" if self.policy.on_no_answer == "ask" else "stop",
+            on_budget="downgrade" if self.budget and self.budget.exit_behavior == "downgrade" else "stop",
         )
         return next_step(route, attempts, self.facts, limits)
+
+    def recorder(self, state: Mapping[str, Any]) -> Recorder:
+        """Return a recorder for a node of the run; with a budget, it lets no call through that does not fit."""
+        return Recorder(metered_of(self.budget, state, run_of(state)["id"]))
 
     def tier(self, name: str) -> Tier:
         """Return the tier of a name."""
@@ -156,6 +166,14 @@ def streams(model: BaseChatModel, *, is_async: bool) -> bool:
 def unstreamed(model: BaseChatModel) -> BaseChatModel:
     """Return a copy of `model` whose tokens no stream shows; `with_config` would lose the tag at `bind_tools`."""
     return model.model_copy(update={"tags": [*(model.tags or ()), "nostream"]})
+
+
+def metered_of(budget: Budget | None, state: Mapping[str, Any], run_id: str | None) -> Metered | None:
+    """Return what the run has spent and holds; after an interrupt it is made again from the ledger."""
+    if budget is None:
+        return None
+    meter: Metered | None = state.get("meter")
+    return meter or Metered(budget, state.get("ledger") or (), run_id, stream_writer())
 
 
 def run_of(state: Mapping[str, Any]) -> Run:

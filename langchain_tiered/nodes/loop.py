@@ -23,7 +23,8 @@ from langchain_tiered.accounting.recorder import Recorder, call_metadata, record
 from langchain_tiered.nodes.answering import HAND_UP
 from langchain_tiered.nodes.attempts import attempt_of, dicts_of
 from langchain_tiered.nodes.calls import Turn, adrive, carried, drive
-from langchain_tiered.nodes.ladder import Ladder, State, accounted, priced, run_context, run_of, unstreamed
+from langchain_tiered.nodes.events import stream_writer
+from langchain_tiered.nodes.ladder import Ladder, State, accounted, metered_of, priced, run_context, run_of, unstreamed
 from langchain_tiered.types import Verdict
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
             ladder: The tiers of the graph.
             judge: Asks the checks.
             system_prompt: What stands before the messages.
-            lacks: Names of tools that tiers above have; if there are any, the loop has `hand_up`.
+            lacks: Names of tools that tiers above have; the loop has `hand_up` where there are any.
             leaves_message: Whether an ended attempt leaves an empty message: the `after_model` hooks of other people's
                 middleware look for the last AI message, and would find an earlier one and act on its calls again.
         """
@@ -88,7 +89,10 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
         return self._ended(turn, await adrive(self._calls(turn, is_async=True), turn, handler))
 
     def _turn(self, request: ModelRequest[Any]) -> Turn:
-        return Turn(self.ladder, self.judge, _recorder(), request, _state(request))
+        visit = _visit(self.ladder, _state(request))
+        if visit.metered is not None:
+            visit.metered.catch_up(_state(request).get("ledger") or ())  # paid before an interrupt, in this visit
+        return Turn(self.ladder, self.judge, visit, request, _state(request), visit.writer)
 
     def _calls(self, turn: Turn, *, is_async: bool) -> Generator[Any, Any, End]:
         return carried(turn, _Prepared(self, turn, is_async), self.tier, run_of(turn.state)["fallback"])
@@ -165,14 +169,14 @@ class LoopNode(RunnableLambda[Any, Any]):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt: the loop ends with an accepted answer, or without a word."""
-        recorder = Recorder()
+        recorder = _Visit(self.ladder, input)
         with accounted(input, run_of(input)["id"], recorder), _handed_on(config):
             visit = self.loop.invoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        recorder = Recorder()
+        recorder = _Visit(self.ladder, input)
         with accounted(input, run_of(input)["id"], recorder), _handed_on(config):
             visit = await self.loop.ainvoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder)
@@ -244,6 +248,15 @@ def _state(request: ModelRequest[Any]) -> State:
     return request.state  # type: ignore[return-value]
 
 
-def _recorder() -> Recorder:
-    """Return the visit's recorder, which the node around the loop put into its config."""
-    return recorder_in(get_config()) or Recorder()
+class _Visit(Recorder):
+    """Books the calls of one visit to a loop, and knows where its steps are told: on the stream of the agent."""
+
+    def __init__(self, ladder: Ladder, state: State) -> None:
+        super().__init__(metered_of(ladder.budget, state, run_of(state)["id"]))
+        self.writer = stream_writer()
+
+
+def _visit(ladder: Ladder, state: State) -> _Visit:
+    """Return the visit under way, which the node around the loop put into its config."""
+    recorder = recorder_in(get_config())
+    return recorder if isinstance(recorder, _Visit) else _Visit(ladder, state)

@@ -84,7 +84,9 @@ def create_classifier(
     if callable(model):
         return _FunctionClassifier(model, checked)
     raise ConfigurationError(
-        f"{model!r} is no classifier. Pass a chat model, a string like 'openai:gpt-5.4-nano', a function, or None."
+        # A model's own representation may show the headers that it sends, and a key in them.
+        f"A {type(model).__name__} is no classifier. Pass a chat model, a string like 'openai:gpt-5.4-nano', a "
+        "function, or None."
     )
 
 

@@ -38,7 +38,10 @@ KNOWN_ROLES = "user (human), assistant (ai), system, developer, tool"
 _IMAGES = frozenset({"image", "image_url", "input_image"})
 _AUDIO = frozenset({"audio", "input_audio"})
 _FILES = frozenset({"file", "input_file", "document", "media", "video"})
+_DOCUMENT = "text-plain"  # LangChain's block for a document of plain text
+_SAID = frozenset({"", "text", "input_text", "output_text"})  # what is in any other block, nobody has typed
 _WORDS_OF_A_BLOCK = ("text", "reasoning", "thinking", "content", "refusal")
+_LINE = 120  # characters of a value that an error quotes
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -112,12 +115,12 @@ def messages_of(input: RequestInput | BaseMessage) -> list[BaseMessage]:
     Raises:
         InvalidInputError: If a role or a shape is unknown; names the value and the known roles.
     """
+    while isinstance(input, Mapping) and "messages" in input:
+        input = input["messages"]
     if isinstance(input, str):
         return [HumanMessage(input)]
     if isinstance(input, PromptValue):
         return input.to_messages()
-    if isinstance(input, Mapping) and "messages" in input:
-        return messages_of(input["messages"])
     if isinstance(input, (BaseMessage, Mapping)) or _is_role_and_text(input):
         return [_message_of(input)]
     if isinstance(input, Sequence):
@@ -130,6 +133,9 @@ def messages_of(input: RequestInput | BaseMessage) -> list[BaseMessage]:
 def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, schema: bool = False) -> Facts:
     """Return what is plainly there in a request.
 
+    Only what the user says in the last human message is read as text, and may move a rule. Of documents, files, tool
+    results and earlier messages the size and the kind count, since a tier must be able to take them, never the words.
+
     Args:
         messages: The thread, the last human message being the request.
         tools: What is known of the tools that the answering model is given.
@@ -140,7 +146,7 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
     """
     last = _last_human(messages)
     turn = _parts(messages[last].content)
-    if not turn.text.strip() and not (turn.images or turn.audio or turn.files):
+    if not turn.text.strip() and not (turn.images or turn.audio or turn.files or turn.documents):
         raise InvalidInputError(
             f"The last user message is empty: {_short(messages[last].content)}. Give it a text, an image or a file."
         )
@@ -168,6 +174,11 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
     )
 
 
+def counted_tokens(messages: Sequence[BaseMessage]) -> int:
+    """Estimate the input of a call with these messages, in tokens."""
+    return sum(_tokens_of(message, _parts(message.content)) for message in messages)
+
+
 def estimated_tokens(text: str) -> int:
     """Estimate the tokens of a text: four ASCII characters each, and about one for a character of Chinese or Japanese.
 
@@ -187,30 +198,37 @@ class _Parts(NamedTuple):
     images: int = 0
     audio: int = 0
     files: int = 0
+    documents: int = 0
 
 
 def _parts(content: str | list[str | dict[str, Any]]) -> _Parts:
     if isinstance(content, str):
         return _Parts(content, estimated_tokens(content))
     texts: list[str] = []
-    images = audio = files = hidden = 0
+    images = audio = files = documents = hidden = 0
     for block in content:
         if isinstance(block, str):
             texts.append(block)
         elif (kind := _medium(block)) is not None:
             images, audio, files = images + (kind == "image"), audio + (kind == "audio"), files + (kind == "file")
-        elif isinstance(block.get("text"), str):
+        elif _kind(block) in _SAID and isinstance(block.get("text"), str):
             texts.append(block["text"])
         else:
+            documents += _kind(block) == _DOCUMENT
             hidden += _hidden_tokens(block)
     text = "\n".join(texts)
     tokens = estimated_tokens(text) + hidden + images * IMAGE_TOKENS + (audio + files) * MEDIA_TOKENS
-    return _Parts(text, tokens, images, audio, files)
+    return _Parts(text, tokens, images, audio, files, documents)
+
+
+def _kind(block: dict[str, Any]) -> str:
+    kind = block.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _medium(block: dict[str, Any]) -> str | None:
     """Tell whether a block is an image, audio or a file; `None` when it is words or a tool's."""
-    kind = block.get("type")
+    kind = _kind(block)
     if kind in _IMAGES:
         return "image"
     if kind in _AUDIO:
@@ -222,16 +240,38 @@ def _medium(block: dict[str, Any]) -> str | None:
 
 
 def _hidden_tokens(block: dict[str, Any]) -> int:
-    """Estimate a block that is no part of what the user says: reasoning, a refusal, a nested tool result."""
-    said = next((block[key] for key in _WORDS_OF_A_BLOCK if block.get(key)), "")
-    if isinstance(said, str):
-        return estimated_tokens(said)
-    return _parts(said).tokens if isinstance(said, list) else 0
+    """Estimate a block that is no part of what the user says: a document, reasoning, a nested tool result."""
+    tokens, left = 0, list[Any]([block])
+    while left:  # no recursion: a caller may nest as deeply as JSON goes
+        each = left.pop()
+        if isinstance(each, str):
+            tokens += estimated_tokens(each)
+        elif isinstance(each, list):
+            left += each
+        elif isinstance(each, dict) and (medium := _medium(each)) is not None:
+            tokens += IMAGE_TOKENS if medium == "image" else MEDIA_TOKENS
+        elif isinstance(each, dict):
+            left += [next((each[key] for key in _WORDS_OF_A_BLOCK if each.get(key)), "")]
+    return tokens
 
 
 def _tokens_of(message: BaseMessage, parts: _Parts) -> int:
     calls = message.tool_calls if isinstance(message, AIMessage) else ()
-    return MESSAGE_TOKENS + parts.tokens + sum(estimated_tokens(f"{call['name']}{call['args']}") for call in calls)
+    return MESSAGE_TOKENS + parts.tokens + sum(_call_tokens([call["name"], call["args"]]) for call in calls)
+
+
+def _call_tokens(call: list[Any]) -> int:
+    """Estimate a tool call by its name, the keys and the values of its arguments, however deep they stand."""
+    tokens, left = 0, call
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list):
+            left += each
+        else:
+            tokens += estimated_tokens(str(each))
+    return tokens
 
 
 def _last_human(messages: Sequence[BaseMessage]) -> int:
@@ -260,8 +300,8 @@ def _route(told: object) -> Route | None:
     return Route(
         tier=told["tier"],
         task=next((known for known in TASKS if known == task), "reason"),
-        confidence=float(confidence) if isinstance(confidence, (int, float)) else None,
-        reason=str(told.get("reason") or ""),
+        confidence=float(confidence) if isinstance(confidence, (int, float)) and 0 <= confidence <= 1 else None,
+        reason=told["reason"] if isinstance(told.get("reason"), str) else "",
         decided_by=next((known for known in get_args(DecidedBy) if known == decided_by), "policy"),
         escalated_from=told["escalated_from"] if isinstance(told.get("escalated_from"), str) else None,
     )
@@ -275,7 +315,7 @@ def _is_role_and_text(input: object) -> bool:
 def _message_of(item: Any) -> BaseMessage:
     try:
         (message,) = convert_to_messages([item])
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, RecursionError) as error:
         raise InvalidInputError(
             f"{_short(item)} is no message. Known roles: {KNOWN_ROLES}. Write ('user', 'text'), "
             "{'role': 'user', 'content': 'text'}, or a message object."
@@ -284,5 +324,9 @@ def _message_of(item: Any) -> BaseMessage:
 
 
 def _short(value: object) -> str:
-    told = repr(value)
-    return told if len(told) <= 120 else f"{told[:117]}..."  # noqa: PLR2004  (a line of an error)
+    """Quote a value in a line of an error."""
+    try:
+        told = repr(value[:_LINE] if isinstance(value, (str, bytes)) else value)
+    except RecursionError:  # nested more deeply than it can be written
+        told = f"A {type(value).__name__}"
+    return told if len(told) <= _LINE else f"{told[: _LINE - 3]}..."

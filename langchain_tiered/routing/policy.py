@@ -166,7 +166,7 @@ class Policy:
         """Tell whether a classifier's word could still change the route, so that it is worth its price."""
         if said is not None or self.pin is not None or self.strategy == "cascade":
             return False
-        if sum(tier.fits(facts) for tier in tiers) <= 1 or self._latched(facts, tiers) is not None:
+        if sum(tier.fits(facts) for tier in tiers) <= 1 or self._latched(facts, said, tiers) is not None:
             return False
         return self._thread_place(facts, tiers) != len(tiers) - 1
 
@@ -197,7 +197,7 @@ class Policy:
         confidence = classification["confidence"] if classification else None
         if self.pin is not None:
             return self._pinned(facts, tiers, task, confidence)
-        if (latched := self._latched(facts, tiers)) is not None:
+        if (latched := self._latched(facts, classification, tiers)) is not None:
             return latched
         fitting = [place for place, tier in enumerate(tiers) if tier.fits(facts)]
         floor = self.floor_of(task, tiers)
@@ -226,13 +226,24 @@ class Policy:
         reason = f"Pinned to {pin}."
         return Route(tier=pin, task=task, confidence=confidence, reason=reason, decided_by="pin", escalated_from=None)
 
-    def _latched(self, facts: Facts, tiers: Sequence[TierFacts]) -> Route | None:
-        """Return the route of the turn under way, where its tier still stands and fits."""
-        place = _previous_place(facts, tiers)
-        if facts.previous is None or place is None or not facts.in_turn or not tiers[place].fits(facts):
+    def _latched(
+        self, facts: Facts, classification: Classification | None, tiers: Sequence[TierFacts]
+    ) -> Route | None:
+        """Return the route of the turn under way, where its tier still stands, fits, and is not below a floor.
+
+        It stands on a message, which whoever calls the app may have written: what it says of the task is not the last
+        word, and of its names only declared ones are taken over.
+        """
+        previous, place = facts.previous, _previous_place(facts, tiers)
+        if previous is None or place is None or not facts.in_turn or not tiers[place].fits(facts):
             return None
-        reason = f"The turn is under way at {facts.previous['tier']}, which finishes it."
-        return {**facts.previous, "decided_by": "latch", "reason": reason}
+        tasks = [previous["task"], *([classification["task"]] if classification else ())]
+        floors = [floor for task in tasks if (floor := self.floor_of(task, tiers)) is not None]
+        if any(place < place_of(floor, tiers) for floor in floors):
+            return None
+        first = next((tier.name for tier in tiers if tier.name == previous["escalated_from"]), None)
+        reason = f"The turn is under way at {previous['tier']}, which finishes it."
+        return {**previous, "decided_by": "latch", "reason": reason, "escalated_from": first}
 
     def _thread_place(self, facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
         """Return the place that a thread, or a turn under way, must not fall below."""
@@ -279,7 +290,8 @@ class Policy:
         if thread is not None and choice.place < thread:
             choice = choice.moved(thread, "the thread's route only rises", tiers, "latch")
         above = _previous_place(facts, tiers)
-        if above is not None and choice.place < above and not _saves(facts, tiers[above], tiers[choice.place]):
+        keeps = above is not None and choice.place < above and tiers[above].fits(facts)
+        if above is not None and keeps and not _saves(facts, tiers[above], tiers[choice.place]):
             choice = choice.moved(above, "its prompt cache is worth more than the cheaper tier saves", tiers, "latch")
         return choice
 

@@ -41,6 +41,12 @@ _SECRETS = (
     (re.compile(rb"\bsk-[\w*-]{8,}"), b"sk-scrubbed"),
     (re.compile(rb"\borg-[\w-]{4,}"), b"org-scrubbed"),
     (re.compile(rb"\bproj_[\w-]{4,}"), b"proj_scrubbed"),
+    (re.compile(rb"\b(gsk_|xai-|pplx-|hf_|r8_|ghp_|AIza|AKIA)[\w-]{16,}"), rb"\1scrubbed"),
+    (re.compile(rb"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"), b"jwt-scrubbed"),
+    (re.compile(rb"(?i)\b(bearer +)(?=[\w.~+/-]*\d)[\w.~+/-]{16,}"), rb"\1scrubbed"),
+)
+_SECRET_IN_ADDRESS = re.compile(
+    r"(?i)(?<=://)[^/@]+@|(?<=[?&])((?:[a-z-]+[_-])?(?:key|token|sig|signature|secret|password)=)[^&#]+"
 )
 _DATE = re.compile(rb'("(?:created|created_at|completed_at)":\s*)\d{9,11}\b')
 _ID = re.compile(rb"\b(chatcmpl-|resp_|msg_|rs_|fc_|call_|req_)([A-Za-z0-9]{20,}(?:_\d+)?)(?![A-Za-z0-9_])")
@@ -62,8 +68,8 @@ class UnplayedRecordingError(TieredError, AssertionError):
 def vcr_config(record_mode: str | None = None) -> dict[str, Any]:
     """Return the options for `vcr.VCR(...)`, or for the `vcr_config` fixture of pytest-recording.
 
-    Requests match by method, host, path and body. Of their headers only the content type is kept; keys, the ids of
-    organizations and projects, and cookies are scrubbed out of both sides.
+    Requests match by method, host, path and body. Of their headers only the content type is kept; keys, also those in
+    an address, the ids of organizations and projects, and cookies are scrubbed out of both sides.
 
     Args:
         record_mode: vcrpy's own; `None` for the environment variable `VCR_RECORD_MODE`, else `none`.
@@ -214,6 +220,7 @@ def _with_plain_ids(config: dict[str, Any]) -> dict[str, Any]:
 
 def _request_scrubbed(request: Request) -> Request:
     request.headers = {name: value for name, value in request.headers.items() if name.lower() in _KEPT_OF_REQUEST}
+    request.uri = _SECRET_IN_ADDRESS.sub(lambda found: f"{found[1]}scrubbed" if found[1] else "", request.uri)
     if isinstance(request.body, bytes):
         request.body = _scrubbed(request.body)
     return request

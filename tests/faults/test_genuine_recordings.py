@@ -65,6 +65,9 @@ NO_ANSWERS = {
 UNREADABLE = "rec057"
 """An answer on which the client raises a bug's error: it calls a custom tool, which has no JSON arguments."""
 
+UNPRICED_TOOL = "rec163"
+"""It ran the provider's code interpreter, whose price for a call nobody publishes."""
+
 MIXED_MODEL = "rec008"
 """Where the client also writes the model's name twice, so that no price is found."""
 
@@ -193,7 +196,7 @@ async def test_ledger_has_the_usage_that_the_body_states(
     assert server.stats["calls"] == 1
     (entry,) = seen.entries
     assert usage_of(entry) == recording.usage
-    if recording.id == MIXED_MODEL or recording.usage == Usage():
+    if recording.id in {MIXED_MODEL, UNPRICED_TOOL} or recording.usage == Usage():
         assert entry["cost_usd"] is None
     else:
         assert entry["model"] == recording.model

@@ -53,7 +53,7 @@ def tiers() -> list[Tier]:
     """The default tiers with fallbacks, whose clients do not try again by themselves."""
     models = [init_chat_model(str(tier.model), max_retries=0) for tier in default_tiers()]
     return [
-        Tier(tier.name, model, criteria=tier.criteria, fallbacks=models)
+        Tier(tier.name, model, criteria=tier.criteria, fallbacks=[each for each in models if each is not model])
         for tier, model in zip(default_tiers(), models, strict=True)
     ]
 

@@ -49,6 +49,8 @@ def tier(name: Any = "nano", spec: Any = "openai:gpt-5.4-nano", **more: Any) -> 
     return Tier(name, spec, **{"criteria": "Simple work.", **more})
 
 
+ONE = model("nano", say("Yes."))
+
 EMPTY_NAME, RESERVED = (
     r"Tier name .* is empty\. Give each tier a short name",
     r"is reserved: graph and ledger use .* Choose",
@@ -66,6 +68,10 @@ EMPTY_NAME, RESERVED = (
         ({"spec": ""}, r"Tier 'nano' has no model\. Give a chat model or a string like 'openai:gpt-5\.4-nano'"),
         ({"spec": None}, "has no model"),
         ({"fallbacks": "openai:gpt-5.4"}, r"Tier 'nano': fallbacks='openai:gpt-5\.4' is one string\. Write a list"),
+        ({"fallbacks": ["openai:gpt-5.4-nano"]}, r"Tier 'nano': the fallback 'openai:gpt-5\.4-nano' is its own model"),
+        ({"fallbacks": ["a:b", "c:d", "a:b"]}, r"the fallback 'a:b' is .* given twice: .* Give other models"),
+        ({"spec": ONE, "fallbacks": [ONE]}, r"the fallback 'gpt-5\.4-nano' is its own model"),
+        ({"fallbacks": [ONE, "a:b", ONE]}, r"the fallback 'gpt-5\.4-nano' is its own model, or given twice"),
         ({"max_input_tokens": 0}, r"Tier 'nano': max_input_tokens=0 must be at least 1, or None"),
         ({"max_input_tokens": -1}, "max_input_tokens=-1 must be at least 1"),
         ({"price_factor": 0}, r"Tier 'nano': price_factor=0 must be above 0; 1\.0 is the list price"),

@@ -302,7 +302,7 @@ def test_in_an_agent_a_judge_that_is_down_rejects_by_name(run: Any) -> None:
     )
     result = run(create_tiered_agent([broken, *tiers(mini=say("other"))]), ask(LABEL))
     assert result["messages"][-1].text == "other"
-    assert "The check judge raised TimeoutError: slow" in result["route"]["reason"]
+    assert "The check judge raised TimeoutError." in result["route"]["reason"]
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])

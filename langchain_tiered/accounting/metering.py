@@ -1,0 +1,110 @@
+"""Hold the money of a call before it is made and settle it after, for the recorders that see the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import HumanMessage
+
+from langchain_tiered.accounting.budget import Meter
+from langchain_tiered.accounting.estimates import declared_tokens, estimate_usd, likely_output_tokens
+from langchain_tiered.accounting.recorder import role_of, terms_of
+from langchain_tiered.routing.facts import counted_tokens
+from langchain_tiered.types import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from uuid import UUID
+
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tiered.accounting.budget import Budget, BudgetEvent, Reservation
+    from langchain_tiered.types import LedgerEntry
+
+_MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
+"""What providers call the limit of an answer."""
+
+
+class Metered:
+    """The meter of one run with what it knows of the calls under way. Shared by all who see them, and never stored."""
+
+    def __init__(
+        self,
+        budget: Budget,
+        entries: Iterable[LedgerEntry],
+        run_id: str | None,
+        tell: Callable[[BudgetEvent], None] | None = None,
+    ) -> None:
+        """Begin a run, or go on with one after an interrupt.
+
+        Args:
+            budget: The limits.
+            entries: The ledger of the thread, as it is stored.
+            run_id: The run.
+            tell: Given each event of the budget, or `None` where nobody listens.
+        """
+        self._entries = {entry["id"]: entry for entry in entries}
+        self.meter = Meter.begun(budget, self._entries.values(), run_id)
+        self.downgrades = budget.exit_behavior == "downgrade"
+        """Whether a spent budget is to lower routes."""
+        self._tell = tell or (lambda _: None)
+        self._held: dict[UUID, Reservation] = {}
+
+    def hold(self, call: UUID, said: Sequence[Any], params: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Hold what a call is likely to cost at most. Several recorders may see it; it is held once.
+
+        A model without a known price, which only a user's own tool or check can bring, holds nothing.
+
+        Raises:
+            BudgetExceededError: If a limit would be passed: the call must not be made.
+        """
+        if call in self._held:
+            return
+        estimate = self._estimate_usd(said, params, metadata)
+        if estimate is not None:
+            self._held[call] = self.meter.reserve(estimate, metadata.get("ls_model_name"))
+
+    def settle(self, call: UUID, entry: LedgerEntry) -> None:
+        """Book what a call did cost; one of unknown cost counts as what was held for it."""
+        if entry["id"] in self._entries:
+            return
+        self._entries[entry["id"]] = entry
+        held = self._held.pop(call, None)
+        if held is None:
+            events = self.meter.spend(entry["cost_usd"], entry["model"])
+        else:
+            if entry["cost_usd"] is None:
+                entry["reserved_usd"] = held.estimate_usd
+            events = self.meter.settle(held, entry["cost_usd"])
+        for event in events:
+            self._tell(event)
+
+    def catch_up(self, entries: Iterable[LedgerEntry]) -> None:
+        """Book entries that a visit had paid before an interrupt, and that the thread's ledger does not have yet."""
+        for entry in entries:
+            if entry["id"] not in self._entries:
+                self._entries[entry["id"]] = entry
+                self.meter.spend(entry["cost_usd"], entry["model"])
+
+    def _estimate_usd(
+        self, said: Sequence[Any], params: Mapping[str, Any], metadata: Mapping[str, Any]
+    ) -> float | None:
+        messages: list[BaseMessage] = [HumanMessage(each) if isinstance(each, str) else each for each in said]
+        tools, schema, role = params.get("tools") or (), params.get("response_format"), role_of(metadata)
+        own = [tool for tool in tools if _is_run_by_app(tool)]
+        most = next((params[name] for name in _MOST if isinstance(params.get(name), int)), None)
+        tier = str(metadata.get("tier"))
+        provided = tuple(str(tool.get("type")) for tool in tools if not _is_run_by_app(tool))
+        return estimate_usd(
+            metadata.get("ls_model_name"),
+            Facts(tokens=counted_tokens(messages), provider_tools=provided),
+            declared_tokens=declared_tokens([*own, *([schema] if isinstance(schema, Mapping) else [])]),
+            output_tokens=likely_output_tokens(self._entries.values(), tier, role=role, max_tokens=most),
+            provider=metadata.get("ls_provider"),
+            **terms_of(metadata, role),
+        )
+
+
+def _is_run_by_app(tool: Any) -> bool:
+    return not isinstance(tool, Mapping) or tool.get("type", "function") in {"function", "custom"} or "name" in tool

@@ -1,0 +1,114 @@
+"""What is plainly there in a request, and what is known of a tier: all that the pure decisions see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_tiered.types.records import Route
+    from langchain_tiered.types.tiers import Rates
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is plainly there in a request, before anybody judges it."""
+
+    text: str = ""
+    """The last user turn. Earlier messages are never joined to it: "ok thanks" stays easy after a hard history."""
+
+    tokens: int = 0
+    """Estimated input of the next call: all messages, in tokens."""
+
+    turn_tokens: int = 0
+    """Estimated size of the last user turn, in tokens."""
+
+    images: int = 0
+    """Images anywhere in the messages: the model must be able to take them."""
+
+    audio: int = 0
+    """Audio parts anywhere in the messages."""
+
+    files: int = 0
+    """Files such as PDFs anywhere in the messages."""
+
+    turn_images: int = 0
+    """Images of the last user turn alone: what the request is about."""
+
+    turn_files: int = 0
+    """Files of the last user turn alone."""
+
+    tools: tuple[str, ...] = ()
+    """Names of the tools that the app runs itself."""
+
+    tool_words: frozenset[str] = frozenset()
+    """Content words of the tools' names and descriptions, lower case."""
+
+    provider_tools: tuple[str, ...] = ()
+    """Types of the tools that the provider runs, such as `web_search`."""
+
+    schema: bool = False
+    """Whether the answer must fit a schema."""
+
+    turns: int = 1
+    """User turns so far, this one included."""
+
+    previous: Route | None = None
+    """The route of the last AI message that carries one: the latch."""
+
+    in_turn: bool = False
+    """Whether the turn is under way: an AI or tool message stands after the last human one."""
+
+    cached_tokens: int = 0
+    """Input of the thread's last answer that came out of the provider's prompt cache, in tokens; `0` when unknown."""
+
+    output_tokens: int = 0
+    """Output of the thread's last answer, in tokens; `0` when unknown."""
+
+
+@dataclass(frozen=True)
+class TierFacts:
+    """What the pure decisions know of a tier: plain values, no model object."""
+
+    name: str
+    """The tier's name."""
+
+    max_input_tokens: int | None = None
+    """Input that it takes reliably, in tokens, or `None` when unknown."""
+
+    images: bool | None = None
+    """Whether it takes images; `None` when unknown, which means that it may be tried. So below."""
+
+    audio: bool | None = None
+    """Whether it takes audio."""
+
+    files: bool | None = None
+    """Whether it takes files."""
+
+    tools: bool | None = None
+    """Whether it can call tools, where it is to be given any."""
+
+    fallbacks: int = 0
+    """How many other models stand beside its own."""
+
+    rates: Rates | None = None
+    """Prices of its model, or `None` when they are unknown, or nobody needs them."""
+
+    def misfits(self, facts: Facts) -> tuple[str, ...]:
+        """Name each fact that rules this tier out; empty when it can take the request."""
+        found = []
+        if self.max_input_tokens is not None and facts.tokens > self.max_input_tokens:
+            found.append(f"about {facts.tokens:,} input tokens, it takes {self.max_input_tokens:,}")
+        for count, takes, what in (
+            (facts.images, self.images, "images"),
+            (facts.audio, self.audio, "audio"),
+            (facts.files, self.files, "files"),
+            (len(facts.tools) + len(facts.provider_tools), self.tools, "tools"),
+        ):
+            if count and takes is False:
+                found.append(f"{what} ({count}), it takes none")
+        return tuple(found)
+
+    def fits(self, facts: Facts) -> bool:
+        """Tell whether nothing known rules this tier out for a request."""
+        return not self.misfits(facts)
