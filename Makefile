@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make run` and `make test`. Both make the environment first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-blocked record check format studio bench clean
+.PHONY: help run test test-blocked record crash check format studio bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,8 +15,8 @@ help:  ## Show what there is to do
 run: $(VENV)/.cli  ## Route and answer the example requests, and show what that saved
 	@$(BIN)/langchain-tiered run --file examples/requests.jsonl --tools examples/shop.py:shop_tools
 
-test: $(VENV)/.dev  ## Run all tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Run all tests, on all cores
+	@$(BIN)/python -m pytest -n auto
 
 test-blocked: $(VENV)/.dev  ## Run all tests without a network, where the system permits that
 	@if unshare --user --map-root-user --net true 2>/dev/null; then \
@@ -25,6 +25,9 @@ test-blocked: $(VENV)/.dev  ## Run all tests without a network, where the system
 
 record: $(VENV)/.dev  ## Record the cassettes anew: over the offline server, or with OPENAI_API_KEY over the real API
 	@VCR_RECORD_MODE=all $(BIN)/python -m pytest tests/replay -q -p no:xdist
+
+crash: $(VENV)/.dev  ## Kill a process 50 times with SQLite and with Postgres, and see that nothing is lost or done twice
+	@CRASH_KILLS=50 $(BIN)/python -m pytest tests/crash -q -s -p no:xdist
 
 check: $(VENV)/.dev  ## Run the static checks
 	$(BIN)/ruff check .

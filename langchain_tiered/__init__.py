@@ -4,6 +4,7 @@ from langchain_tiered.accounting.budget import Budget
 from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.recorder import collect_ledger
 from langchain_tiered.agent import create_tiered_agent
+from langchain_tiered.middleware.budget import BudgetMiddleware
 from langchain_tiered.middleware.escalation import EscalationMiddleware
 from langchain_tiered.middleware.routing import TierRouterMiddleware
 from langchain_tiered.models import default_tiers
@@ -15,6 +16,7 @@ from langchain_tiered.types import LedgerEntry, Route, Tier
 
 __all__ = [
     "Budget",
+    "BudgetMiddleware",
     "EscalationMiddleware",
     "Ledger",
     "LedgerEntry",

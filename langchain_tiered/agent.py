@@ -21,7 +21,7 @@ from langchain_tiered.nodes.answering import HAND_UP, AnswerNode, may_hand_up
 from langchain_tiered.nodes.checking import CheckNode, Judge
 from langchain_tiered.nodes.classifying import ClassifyNode
 from langchain_tiered.nodes.ladder import Ladder
-from langchain_tiered.nodes.loop import LoopNode, TierLoop
+from langchain_tiered.nodes.loop import LoopNode, TierLoop, ToolTierLoop
 from langchain_tiered.routing.facts import tool_facts
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.state import LoopState, TieredInput, TieredOutput, TieredState
@@ -178,7 +178,7 @@ class _Makers:
             self.single.append(single)
             return single
         judge = Judge(self.ladder)
-        outermost = TierLoop(
+        outermost = (ToolTierLoop if tools else TierLoop)(
             tier, self.ladder, judge, system_prompt=self.prompt, lacks=lacks, leaves_message=self.leaves_message
         )
         loop = create_agent(

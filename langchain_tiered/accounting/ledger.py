@@ -169,7 +169,7 @@ def book(left: Iterable[LedgerEntry] | None, right: Iterable[LedgerEntry] | None
 
 
 def _made_whole(entry: Mapping[str, Any], place: int) -> LedgerEntry:
-    """Return an entry with all its keys: what it does not tell is unknown, never `0`. One without an id gets its own."""
+    """Return an entry with all its keys: what it does not tell is unknown, never `0`. One without an id gets one."""
     told: Any = {**_NOTHING_TOLD, "id": f"unnamed-{place}", **entry}
     whole: LedgerEntry = told
     return whole

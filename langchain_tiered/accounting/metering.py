@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 from langchain_tiered.accounting.budget import Meter
 from langchain_tiered.accounting.estimates import declared_tokens, estimate_usd, likely_output_tokens
 from langchain_tiered.accounting.recorder import role_of, terms_of
+from langchain_tiered.errors import InvalidBudgetError
 from langchain_tiered.routing.facts import counted_tokens
 from langchain_tiered.types import Facts
 
@@ -54,16 +55,22 @@ class Metered:
     def hold(self, call: UUID, said: Sequence[Any], params: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Hold what a call is likely to cost at most. Several recorders may see it; it is held once.
 
-        A model without a known price, which only a user's own tool or check can bring, holds nothing.
+        A model without a known price that a user's tool or check asks holds nothing, and counts as the dearest call.
 
         Raises:
             BudgetExceededError: If a limit would be passed: the call must not be made.
+            InvalidBudgetError: If it is a tier's or the agent's own model whose price is unknown.
         """
         if call in self._held:
             return
         estimate = self._estimate_usd(said, params, metadata)
         if estimate is not None:
             self._held[call] = self.meter.reserve(estimate, metadata.get("ls_model_name"))
+        elif role_of(metadata) == "answer":
+            raise InvalidBudgetError(
+                f"A budget in dollars cannot hold the model {metadata.get('ls_model_name')!r}, whose price is unknown: "
+                "give Tier(rates=Rates(...)), or a model with a published price."
+            )
 
     def settle(self, call: UUID, entry: LedgerEntry) -> None:
         """Book what a call did cost; one of unknown cost counts as what was held for it."""

@@ -100,8 +100,9 @@ class Recorder(BaseCallbackHandler):
 
     def __init__(self, metered: Metered | None = None) -> None:
         """Begin with no entry; `metered` keeps the calls within a budget."""
-        self.metered = metered
-        self.raise_error = metered is not None  # a call that a budget does not hold must not be made
+        self.metered: Metered | None = None
+        if metered is not None:
+            self.keep_within(metered)
         self._lock = Lock()
         self._calls: dict[UUID, _Call] = {}
         self._booked: dict[str, LedgerEntry] = {}
@@ -111,6 +112,11 @@ class Recorder(BaseCallbackHandler):
         self._cut: tuple[str, frozenset[str]] = ("", frozenset())
         self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
         self._depth = 0
+
+    def keep_within(self, metered: Metered) -> None:
+        """Keep the calls within a budget: one that does not fit is not made."""
+        self.metered = metered
+        self.raise_error = True  # LangChain's callbacks swallow what a handler raises, unless it says so
 
     @property
     def entries(self) -> list[LedgerEntry]:

@@ -1,4 +1,4 @@
-"""Tiers inside `langchain.agents.create_agent`: routing and escalation as middleware, in any order with any other.
+"""Tiers inside `langchain.agents.create_agent`: routing, escalation and budgets, in any order with any other.
 
 ```python
 agent = create_agent(model, tools, middleware=[TierRouterMiddleware(tiers), EscalationMiddleware(tiers)])
@@ -6,7 +6,8 @@ result["route"], result["ledger"]
 ```
 """
 
+from langchain_tiered.middleware.budget import BudgetMiddleware
 from langchain_tiered.middleware.escalation import EscalationMiddleware
 from langchain_tiered.middleware.routing import TierRouterMiddleware
 
-__all__ = ["EscalationMiddleware", "TierRouterMiddleware"]
+__all__ = ["BudgetMiddleware", "EscalationMiddleware", "TierRouterMiddleware"]

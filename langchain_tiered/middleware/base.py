@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse
+from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse
+from langchain_core.messages import AIMessage
 from langchain_core.runnables.config import ensure_config, set_config_context
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from langchain_tiered.accounting.recorder import HELD, recording
-from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.errors import BudgetExceededError, ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
+from langchain_tiered.nodes.checking import SPENT
 from langchain_tiered.types import checked_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from langchain.agents.middleware import ModelRequest, ModelResponse
+    from langchain.agents.middleware import ModelRequest
     from langchain_core.runnables import RunnableConfig
     from langgraph.runtime import Runtime
 
@@ -57,6 +59,8 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         except GraphBubbleUp:
             raise
         except Exception as error:
+            if _ends_quietly(memory, error):
+                return _left(memory, request, spent(memory))
             memory.tell(error, _state(request))
             raise
         return _left(memory, request, response)
@@ -73,6 +77,8 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         except GraphBubbleUp:
             raise
         except Exception as error:
+            if _ends_quietly(memory, error):
+                return _left(memory, request, spent(memory))
             memory.tell(error, _state(request))
             raise
         return _left(memory, request, response)
@@ -124,6 +130,19 @@ def _state(request: ModelRequest[Any]) -> dict[str, Any]:
     return request.state  # type: ignore[return-value]
 
 
+def _ends_quietly(memory: Memory, error: Exception) -> bool:
+    """Tell whether a run whose budget is spent ends with a message instead of an error."""
+    return (
+        isinstance(error, BudgetExceededError) and memory.budget is not None and memory.budget.exit_behavior != "error"
+    )
+
+
+def spent(memory: Memory) -> ModelResponse[Any]:
+    """Return the message that ends a run whose budget is spent."""
+    memory.outcome = "accepted"
+    return ModelResponse(result=[AIMessage(SPENT, response_metadata={"budget_exceeded": True})])
+
+
 def recorded(
     memory: Memory,
     metadata: Mapping[str, Any],
@@ -137,7 +156,7 @@ def recorded(
 
     Tokens are held by a tag of the config, not of a copied model: a double that counts on itself keeps its count.
     """
-    with set_config_context(_config(memory, metadata, held=held)) as context:
+    with set_config_context(recorded_config(memory, metadata, held=held)) as context:
         context.run(PLACED.set, Placed(memory, request.model if ours else None))
         return context.run(handler, request)
 
@@ -152,12 +171,24 @@ async def arecorded(
     held: bool = False,
 ) -> ModelResponse[Any]:
     """Do what `recorded` does."""
-    with set_config_context(_config(memory, metadata, held=held)) as context:
+    with set_config_context(recorded_config(memory, metadata, held=held)) as context:
         context.run(PLACED.set, Placed(memory, request.model if ours else None))
         return await asyncio.create_task(handler(request), context=context)  # type: ignore[arg-type]
 
 
-def _config(memory: Memory, metadata: Mapping[str, Any], *, held: bool) -> RunnableConfig:
+async def arecorded_only(
+    memory: Memory,
+    metadata: Mapping[str, Any],
+    handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    request: ModelRequest[Any],
+) -> ModelResponse[Any]:
+    """Call on with the run's recorder, and say nothing of whose model it is."""
+    with set_config_context(recorded_config(memory, metadata)) as context:
+        return await asyncio.create_task(handler(request), context=context)  # type: ignore[arg-type]
+
+
+def recorded_config(memory: Memory, metadata: Mapping[str, Any], *, held: bool = False) -> RunnableConfig:
+    """Return the config of a call that the run's recorder sees; `held` keeps its tokens from the user's stream."""
     config = recording(ensure_config(), memory.recorder, metadata)
     return {**config, "tags": [*(config.get("tags") or ()), HELD]} if held else config
 

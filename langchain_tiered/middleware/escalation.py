@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from langchain_tiered.cascade.steps import Action
     from langchain_tiered.middleware.run import Memory
     from langchain_tiered.nodes.calls import End
+    from langchain_tiered.nodes.ladder import State
     from langchain_tiered.types import Attempt, DecidedBy, Tier
 
 INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back", "escalate", "downgrade"})
@@ -136,7 +137,8 @@ class _Call:
         memory.outcome, memory.tried = "accepted", memory.attempts
         turn = memory.turn
         run = Run(id=turn["run_id"], unfit=turn["unfit"], fallback=turn["fallback"], since=since)
-        state = {"messages": messages, "route": self.route, "run": run, "attempts": memory.attempts}
+        state: State = {"messages": messages, "route": self.route, "run": run, "attempts": memory.attempts}
+        state["budget"] = memory.budget
         self.turn = Turn(self.ladder, middleware.judge, memory.recorder, request, state)
 
     def steps(self) -> Generator[Any, Any, End]:

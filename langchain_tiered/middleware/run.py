@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tiered.accounting.budget import Budget
     from langchain_tiered.routing.router import TierRouter
 
 
@@ -74,6 +75,8 @@ class Memory:
         """The model that the agent was built with: the first that was seen."""
         self.recorder = Recorder()
         """Books the calls of the run."""
+        self.budget: Budget | None = None
+        """What the run may cost, where a `BudgetMiddleware` stands in the same agent."""
         self.outcome: Outcome = "accepted"
         """What an answer that leaves the call under way is booked as."""
         self.attempts = list(turn["attempts"])
@@ -209,7 +212,8 @@ def begun(state: Mapping[str, Any], names: Sequence[str], router: TierRouter | N
             since=len(state["messages"]),
         )
         return Memory(turn, router=router, names=tuple(names))
-    if before.names != tuple(names):
+    before.names = before.names or tuple(names)
+    if names and before.names != tuple(names):
         raise ConfigurationError(
             f"The middleware of this agent have different tiers: {', '.join(before.names)}, and {', '.join(names)}. "
             "Give the same tiers to TierRouterMiddleware and to EscalationMiddleware."

@@ -79,6 +79,7 @@ class Ladder:
     def step(self, state: Mapping[str, Any], attempts: Sequence[Attempt]) -> Step:
         """Ask the engine what follows the last of `attempts`."""
         route: Route = state["route"]
+        budget: Budget | None = self.budget or state.get("budget")
         limits = Limits(
             max_escalations=self.policy.max_escalations,
             max_wait_s=self.policy.max_wait_s,
@@ -87,7 +88,7 @@ class Ladder:
             unfit=frozenset(run_of(state)["unfit"]),
             open_circuits=self.circuit.opened(),
             on_no_answer="ask" if self.policy.on_no_answer == "ask" else "stop",
-            on_budget="downgrade" if self.budget and self.budget.exit_behavior == "downgrade" else "stop",
+            on_budget="downgrade" if budget is not None and budget.exit_behavior == "downgrade" else "stop",
         )
         return next_step(route, attempts, self.facts, limits)
 

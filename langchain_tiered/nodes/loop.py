@@ -7,6 +7,7 @@ those of other people's middleware and of tools too, and writes the attempt down
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,9 @@ from langchain_tiered.nodes.ladder import Ladder, State, accounted, metered_of, 
 from langchain_tiered.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 
+    from langchain.agents.middleware.types import ToolCallRequest
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
     from langchain_core.runnables import Runnable, RunnableConfig
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from langchain_tiered.cascade.steps import Action
     from langchain_tiered.nodes.calls import End
     from langchain_tiered.nodes.checking import Judge
-    from langchain_tiered.types import Attempt, Tier
+    from langchain_tiered.types import Attempt, LedgerEntry, Tier
 
 INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back"})
 """The steps that stay in a tier's loop. All others leave it for `check`, so that the drawn graph tells the truth."""
@@ -112,6 +114,35 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
             update["error"] = end.error
         result: list[BaseMessage] = [AIMessage("")] if self.leaves_message else []
         return ExtendedModelResponse(ModelResponse(result=result), Command(update={**update, "jump_to": "end"}))
+
+
+class ToolTierLoop(TierLoop):
+    """The same for a loop with tools, whose own model calls are written down with their result.
+
+    A loop without tools does not have it: `create_agent` would build a node for tools.
+    """
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        """Run the tool, and write down what its model calls cost: a crash must not lose that and keep the result."""
+        return _with_ledger(handler(request), _visit(self.ladder, request.state).drain())
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
+    ) -> ToolMessage | Command[Any]:
+        """Do what `wrap_tool_call` does."""
+        return _with_ledger(await handler(request), _visit(self.ladder, request.state).drain())
+
+
+def _with_ledger(result: ToolMessage | Command[Any], paid: list[LedgerEntry]) -> ToolMessage | Command[Any]:
+    if not paid:
+        return result
+    if isinstance(result, ToolMessage):
+        return Command(update={"messages": [result], "ledger": paid})
+    if result.update is None or isinstance(result.update, Mapping):
+        return replace(result, update={**(result.update or {}), "ledger": paid})
+    return replace(result, update=[*result.update, ("ledger", paid)])
 
 
 class _Prepared:

@@ -41,6 +41,7 @@ _FILES = frozenset({"file", "input_file", "document", "media", "video"})
 _DOCUMENT = "text-plain"  # LangChain's block for a document of plain text
 _SAID = frozenset({"", "text", "input_text", "output_text"})  # what is in any other block, nobody has typed
 _WORDS_OF_A_BLOCK = ("text", "reasoning", "thinking", "content", "refusal")
+_MOST_COUNTED, _SLICE = 1_000_000, 1_000  # characters
 _LINE = 120  # characters of a value that an error quotes
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _WORD = re.compile(r"[^\W\d_]{4,}")
@@ -115,18 +116,19 @@ def messages_of(input: RequestInput | BaseMessage) -> list[BaseMessage]:
     Raises:
         InvalidInputError: If a role or a shape is unknown; names the value and the known roles.
     """
-    while isinstance(input, Mapping) and "messages" in input:
-        input = input["messages"]
-    if isinstance(input, str):
-        return [HumanMessage(input)]
-    if isinstance(input, PromptValue):
-        return input.to_messages()
-    if isinstance(input, (BaseMessage, Mapping)) or _is_role_and_text(input):
-        return [_message_of(input)]
-    if isinstance(input, Sequence):
-        return [item if isinstance(item, BaseMessage) else _message_of(item) for item in input]
+    given: Any = input
+    while isinstance(given, Mapping) and "messages" in given:
+        given = given["messages"]
+    if isinstance(given, str):
+        return [HumanMessage(given)]
+    if isinstance(given, PromptValue):
+        return given.to_messages()
+    if isinstance(given, (BaseMessage, Mapping)) or _is_role_and_text(given):
+        return [_message_of(given)]
+    if isinstance(given, Sequence):
+        return [item if isinstance(item, BaseMessage) else _message_of(item) for item in given]
     raise InvalidInputError(
-        f"{_short(input)} is no request. Pass a text, a list of messages, a prompt value, or a mapping with 'messages'."
+        f"{_short(given)} is no request. Pass a text, a list of messages, a prompt value, or a mapping with 'messages'."
     )
 
 
@@ -182,12 +184,16 @@ def counted_tokens(messages: Sequence[BaseMessage]) -> int:
 def estimated_tokens(text: str) -> int:
     """Estimate the tokens of a text: four ASCII characters each, and about one for a character of Chinese or Japanese.
 
-    What UTF-8 needs beyond one byte for a character stands for how rare the character is in a vocabulary.
+    What UTF-8 needs beyond one byte for a character stands for how rare the character is in a vocabulary. Of a text of
+    more than a million characters, which is a long document whatever they are, a sixteenth is looked at for it.
     """
     if text.isascii():
         return (len(text) + 3) // 4
-    extra = len(text.encode("utf-8", "replace")) - len(text)
-    return (2 * len(text) + 3 * extra + 7) // 8
+    looked_at = text
+    if len(text) > _MOST_COUNTED:
+        looked_at = "".join(text[start : start + _SLICE] for start in range(0, len(text), 16 * _SLICE))
+    extra = len(looked_at.encode("utf-8", "replace")) - len(looked_at)
+    return (2 * len(text) + 3 * extra * len(text) // len(looked_at) + 7) // 8
 
 
 class _Parts(NamedTuple):

@@ -78,7 +78,7 @@ def test_a_crash_in_a_check_pays_the_answer_again_in_a_loop_alone(tools: list[An
     assert grader.calls - 1 == lost.count("judge")
 
 
-def test_a_tools_own_call_is_not_paid_again_and_may_be_lost_from_the_ledger() -> None:
+def test_a_tools_own_call_is_not_paid_again_and_stays_in_the_ledger() -> None:
     inner = model("Late.", "never asked for")
 
     @tool
@@ -91,4 +91,4 @@ def test_a_tools_own_call_is_not_paid_again_and_may_be_lost_from_the_ledger() ->
     result = resumed(agent)
     assert results(result["messages"]) == ["Late."]
     assert inner.calls == 1
-    assert [entry["role"] for entry in result["ledger"]] == ["answer", "answer"]
+    assert [entry["role"] for entry in result["ledger"]] == ["answer", "other", "answer"]
