@@ -17,7 +17,7 @@ SAYS = {
     "04_threads_and_context": ["by latch", "by pin", "The block saw 5 calls"],
     "05_router_alone": ["the floor for 'write'", "'tier': 'flagship'"],
     "06_test_your_app": ["18 passed"],
-    "07_checks_and_steps": ["mini judge accepted", "escalate: mini -> flagship", "NoAnswerAcceptedError", "paid all the"],
+    "07_checks_and_steps": ["mini judge accepted", "escalate: mini -> flagship", "NoAnswerAcceptedError", "paid all"],
     "08_in_create_agent": ["    nano  $0.0000", "    mini  $0.00", "flagship  $0.00"],
 }
 

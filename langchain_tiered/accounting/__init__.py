@@ -1,15 +1,9 @@
 """What it cost: the recorder that books each model call, the ledger that sums them, and the price of tokens."""
 
+from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.accounting.ledger import Ledger, book
 from langchain_tiered.accounting.rates import Tokens, price_usd, tokens_of
-from langchain_tiered.accounting.recorder import (
-    Recorder,
-    call_metadata,
-    collect_ledger,
-    rebook,
-    recorder_in,
-    recording,
-)
+from langchain_tiered.accounting.recorder import Recorder, collect_ledger, rebook, recorder_in, recording
 
 __all__ = [
     "Ledger",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import HumanMessage
 
 from langchain_tiered.accounting.budget import Meter
+from langchain_tiered.accounting.entries import role_of, terms_of
 from langchain_tiered.accounting.estimates import declared_tokens, estimate_usd, likely_output_tokens
-from langchain_tiered.accounting.recorder import role_of, terms_of
 from langchain_tiered.errors import InvalidBudgetError
 from langchain_tiered.routing.facts import counted_tokens
 from langchain_tiered.types import Facts

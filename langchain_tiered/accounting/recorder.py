@@ -10,7 +10,6 @@ import json
 from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -20,74 +19,31 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_core.tracers.context import register_configure_hook
 
+from langchain_tiered.accounting.entries import (
+    Call,
+    entry_of,
+    is_replayed,
+    may_be_charged,
+    message_of,
+    role_of,
+    tokens_in,
+    usage_on,
+)
 from langchain_tiered.accounting.ledger import Ledger
-from langchain_tiered.accounting.rates import Tokens, price_usd, provider_calls, tokens_of
-from langchain_tiered.cascade.failures import failure_of
-from langchain_tiered.types import LedgerEntry, Rates
+from langchain_tiered.accounting.rates import Tokens, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
     from langchain_core.runnables import RunnableConfig
 
     from langchain_tiered.accounting.metering import Metered
-    from langchain_tiered.types import Outcome, Role, Tier
+    from langchain_tiered.types import LedgerEntry, Outcome
 
 HELD = "nostream"
 """The tag of a model whose tokens LangGraph does not stream: `langgraph.constants.TAG_NOSTREAM`."""
-
-LOOP_NODE = "model"
-"""The node of a `create_agent` loop that calls the agent's own model."""
-
-
-def call_metadata(
-    *, role: Role, tier: Tier | None, run_id: str | None, task_id: str | None = None, loop: bool = False
-) -> dict[str, Any]:
-    """Return what a recorder must be told of the calls under a config, for its `metadata`: JSON-plain and flat.
-
-    Everything but the task is written even where it says nothing, because metadata is inherited: an agent that runs
-    inside another one's tool must not keep the outer tier's rates. It does keep the outer task.
-
-    Args:
-        role: What the calls are for.
-        tier: The tier that the calls are made for, or `None`. Its rates and its factor hold where `role` is `answer` or
-            `classify`, and where it is `judge`, for which a check that asks a tier says so itself.
-        run_id: The invocation that pays.
-        task_id: The planned task that is paid for.
-        loop: Whether the calls come out of a `create_agent` loop, whose tools and hooks may call other models.
-    """
-    rates = None if tier is None else tier.rates
-    told = {
-        "tier": None if tier is None else tier.name,
-        "tiered_role": role,
-        "tiered_run_id": run_id,
-        "tiered_loop": loop,
-        "tiered_price_factor": 1.0 if tier is None else tier.price_factor,
-        "tiered_rates": asdict(rates) if isinstance(rates, Rates) else rates,
-        "tiered_model": None if tier is None or rates is None else _own_name(tier.model),
-    }
-    return told if task_id is None else {**told, "tiered_task_id": task_id}
-
-
-@dataclass
-class _Call:
-    """A model call that is under way."""
-
-    metadata: Mapping[str, Any]
-    started: float
-    held: bool
-    tools: Sequence[Any] = ()
-    streamed: bool = False
-    shown: bool = False
-    arguments: dict[Any, tuple[str | None, str]] = field(default_factory=dict)
-    """Of each tool call that was streamed, by its place: its id, and its arguments as they came."""
-
-    @property
-    def latency_s(self) -> float:
-        return perf_counter() - self.started
 
 
 class Recorder(BaseCallbackHandler):
@@ -104,7 +60,7 @@ class Recorder(BaseCallbackHandler):
         if metered is not None:
             self.keep_within(metered)
         self._lock = Lock()
-        self._calls: dict[UUID, _Call] = {}
+        self._calls: dict[UUID, Call] = {}
         self._booked: dict[str, LedgerEntry] = {}
         self._fresh: dict[str, LedgerEntry] = {}
         self._shown: set[str] = set()
@@ -215,7 +171,7 @@ class Recorder(BaseCallbackHandler):
         if self.metered is not None:
             self.metered.hold(run_id, said, params, metadata or {})
         tools = params.get("tools") or ()
-        self._calls[run_id] = _Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=tools)
+        self._calls[run_id] = Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=tools)
 
     def on_llm_new_token(
         self, token: Any, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, run_id: UUID, **_: Any
@@ -245,13 +201,13 @@ class Recorder(BaseCallbackHandler):
         One out of LangChain's own cache used nothing and costs nothing.
         """
         if (call := self._calls.pop(run_id, None)) is not None:
-            message = _message(response)
+            message = message_of(response)
             calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
-            replayed = _is_replayed(message)
-            tokens = Tokens(0, 0, 0, 0) if replayed else _tokens(response)
+            replayed = is_replayed(message)
+            tokens = Tokens(0, 0, 0, 0) if replayed else tokens_in(response)
             is_answer = role_of(call.metadata) == "answer"
             outcome: Outcome = "tool_turn" if calls else "rejected" if is_answer else "accepted"
-            entry = _entry(run_id, call, response, tokens, outcome)
+            entry = entry_of(run_id, call, response, tokens, outcome)
             if replayed:
                 entry["cost_usd"] = 0.0
             self._end(call, entry)
@@ -269,20 +225,20 @@ class Recorder(BaseCallbackHandler):
         self._errors.append(error)
         if (call := self._calls.pop(run_id, None)) is not None:
             response: LLMResult | None = kwargs.get("response")
-            tokens = _tokens(response)
+            tokens = tokens_in(response)
             if not tokens.output_tokens:  # some providers tell the input first and the output last
-                tokens = tokens_of(_usage_on(error))
-            entry = _entry(run_id, call, response, tokens, "failed")
+                tokens = tokens_of(usage_on(error))
+            entry = entry_of(run_id, call, response, tokens, "failed")
             if tokens == Tokens():
-                entry["cost_usd"] = None if _may_be_charged(error, call) else 0.0
+                entry["cost_usd"] = None if may_be_charged(error, call) else 0.0
             self._end(call, entry)
 
     def abandon(self) -> None:
         """Book the calls under way as failed, at an unknown cost: LangChain tells no handler of one cancelled."""
         for run_id, call in list(self._calls.items()):
-            self._end(call, _entry(run_id, call, None, Tokens(), "failed"))
+            self._end(call, entry_of(run_id, call, None, Tokens(), "failed"))
 
-    def _end(self, call: _Call, entry: LedgerEntry) -> None:
+    def _end(self, call: Call, entry: LedgerEntry) -> None:
         self._bound = (entry["id"], call.tools)
         cut = (call_id for call_id, args in call.arguments.values() if call_id and not _is_json(args))
         self._cut = (entry["id"], frozenset(cut))
@@ -382,69 +338,6 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
     return cast("RunnableConfig", merged)
 
 
-def _entry(run_id: UUID, call: _Call, response: LLMResult | None, tokens: Tokens, outcome: Outcome) -> LedgerEntry:
-    metadata, role, latency_s = call.metadata, role_of(call.metadata), call.latency_s
-    ours = "tiered_role" in metadata  # else "tier" is a word of the user's own
-    told = getattr(_message(response), "response_metadata", {})
-    model, calls = _model_name(response, told, metadata), provider_calls(_message(response))
-    terms = {
-        "provider": metadata.get("ls_provider") or told.get("model_provider"),
-        "service_tier": told.get("service_tier"),
-        **terms_of(metadata, role),
-    }
-    searches: dict[str, Any] = {"web_searches": calls.web_searches, "file_searches": calls.file_searches}
-    cost_usd = None if calls.unpriced else price_usd(model, tokens, **terms, **searches)
-    entry = LedgerEntry(
-        id=str(run_id),
-        run_id=metadata.get("tiered_run_id"),
-        task_id=metadata.get("tiered_task_id"),
-        role=role,
-        tier=metadata.get("tier") if ours else None,
-        model=model,
-        input_tokens=tokens.input_tokens,
-        cached_tokens=tokens.cached_tokens,
-        output_tokens=tokens.output_tokens,
-        reasoning_tokens=tokens.reasoning_tokens,
-        cost_usd=cost_usd,
-        latency_s=latency_s,
-        outcome=outcome,
-    )
-    if cost_usd is not None and any(searches.values()):
-        entry["tools_usd"] = cost_usd - (price_usd(model, tokens, **terms) or 0.0)
-    return entry
-
-
-def role_of(metadata: Mapping[str, Any]) -> Role:
-    """Tell what a call was for. LangChain's middleware marks the calls that it makes itself by `lc_source`."""
-    if source := metadata.get("lc_source"):
-        return "summarize" if source == "summarization" else "other"
-    role: Role = metadata.get("tiered_role", "other")
-    return "other" if role == "answer" and metadata.get("tiered_loop") and not _is_loops_own(metadata) else role
-
-
-def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
-    """Tell whether a call in a loop is the loop's own: neither a tool's, nor that of an agent that a tool runs."""
-    if metadata.get("langgraph_node") != LOOP_NODE:
-        return False
-    spaces = str(metadata.get("langgraph_checkpoint_ns") or "").split("|")
-    nodes = [space.partition(":")[0] for space in spaces if not space.isdigit()]  # numbers tell visits apart
-    # `nano|model` is the loop of tier nano; `nano|tools|model` is an agent that one of its tools runs.
-    return metadata.get("tier") not in nodes or nodes[-2:] == [metadata.get("tier"), LOOP_NODE]
-
-
-def terms_of(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
-    """Return the tier's own terms of price. They are not those of the other models that are called on its behalf."""
-    if role not in {"answer", "classify", "judge"}:
-        return {}
-    rates, own, called = (metadata.get(name) for name in ("tiered_rates", "tiered_model", "ls_model_name"))
-    if own is not None and called is not None and own != called:
-        rates = None  # another model, which a middleware has put in the tier's place
-    return {
-        "rates": Rates(**rates) if isinstance(rates, dict) else rates,
-        "factor": metadata.get("tiered_price_factor", 1.0),
-    }
-
-
 def _is_json(args: str) -> bool:
     """Tell whether streamed arguments are whole; a call without any has an empty text."""
     try:
@@ -452,51 +345,3 @@ def _is_json(args: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _own_name(model: BaseChatModel | str) -> str | None:
-    """Return the name of a tier's model, as LangChain tells it of each call."""
-    if isinstance(model, str):
-        return model.partition(":")[2] or model
-    return model._get_ls_params().get("ls_model_name")  # noqa: SLF001  (how LangChain itself names a model)
-
-
-def _message(response: LLMResult | None) -> BaseMessage | None:
-    """Return the first message of a response: with several to choose from, each tells the usage of all."""
-    first = next((generation for choices in (response.generations if response else ()) for generation in choices), None)
-    return getattr(first, "message", None)
-
-
-def _tokens(response: LLMResult | None) -> Tokens:
-    message = _message(response)
-    told = getattr(message, "response_metadata", {})
-    output = (response.llm_output if response else None) or {}
-    return tokens_of(getattr(message, "usage_metadata", None) or output.get("token_usage") or told.get("token_usage"))
-
-
-def _model_name(response: LLMResult | None, told: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
-    output = (response.llm_output if response else None) or {}
-    return (
-        told.get("model_name") or told.get("model") or output.get("model_name") or metadata.get("ls_model_name") or None
-    )
-
-
-def _is_replayed(message: BaseMessage | None) -> bool:
-    """Tell whether an answer came out of LangChain's own cache, which marks it: nothing was used, nothing is paid."""
-    return (getattr(message, "usage_metadata", None) or {}).get("total_cost") == 0
-
-
-def _usage_on(error: BaseException) -> dict[str, Any] | None:
-    """Return the usage that OpenAI's client leaves on an error about a completion that cannot be parsed."""
-    usage: Any = getattr(getattr(error, "completion", None), "usage", None)
-    return None if usage is None else dict(usage.model_dump())
-
-
-def _may_be_charged(error: BaseException, call: _Call) -> bool:
-    if call.streamed or not isinstance(error, Exception):
-        return True
-    failure, has_status = failure_of(error), isinstance(getattr(error, "status_code", None), int)
-    if failure is None:
-        return not has_status
-    # A filter that stops an answer, and a request that took too long, are charged for by some, whatever the status.
-    return failure["kind"] in {"no_answer", "timeout"} or (failure["kind"] == "outage" and not has_status)

@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables.config import ensure_config
 from pydantic import ValidationError
 
-# As a module: the recorder reads `cascade.failures`, and may be half imported when this is.
-from langchain_tiered.accounting import recorder
+# As modules: the recorder reads `cascade.failures`, and may be half imported when this is.
+from langchain_tiered.accounting import entries, recorder
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.models import Models
 from langchain_tiered.types import Tier
@@ -85,7 +85,7 @@ class AskedModel:
     def _config(self) -> RunnableConfig:
         """Return what a recorder must be told, beside all that the config around the check says."""
         around = ensure_config()["metadata"]
-        told = recorder.call_metadata(role="judge", tier=self._tier, run_id=around.get("tiered_run_id"))
+        told = entries.call_metadata(role="judge", tier=self._tier, run_id=around.get("tiered_run_id"))
         return {"metadata": {**around, **told}}
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import ensure_config
 
-from langchain_tiered.accounting.recorder import call_metadata, recording
+from langchain_tiered.accounting.entries import call_metadata
+from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.base import TierMiddleware, arecorded, checked, recorded
 from langchain_tiered.models import default_tiers

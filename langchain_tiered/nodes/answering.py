@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import ensure_config
 
-from langchain_tiered.accounting.recorder import Recorder, call_metadata, recording
+from langchain_tiered.accounting.entries import call_metadata
+from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.cascade.validity import valid_tool_calls
 from langchain_tiered.nodes.attempts import (

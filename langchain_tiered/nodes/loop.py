@@ -20,7 +20,8 @@ from langgraph.config import get_config
 from langgraph.errors import ParentCommand
 from langgraph.types import Command, Overwrite
 
-from langchain_tiered.accounting.recorder import Recorder, call_metadata, recorder_in, recording
+from langchain_tiered.accounting.entries import call_metadata
+from langchain_tiered.accounting.recorder import Recorder, recorder_in, recording
 from langchain_tiered.nodes.answering import HAND_UP
 from langchain_tiered.nodes.attempts import attempt_of, dicts_of
 from langchain_tiered.nodes.calls import Turn, adrive, carried, drive

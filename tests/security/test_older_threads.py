@@ -67,7 +67,8 @@ def test_a_ledger_says_all_it_can_of_an_older_entry(older: Any) -> None:
     assert everything(ledger)
     (entry,) = ledger.entries
     assert set(entry) == set(WHOLE)
-    assert {key: entry[key] for key in older} == older
+    told: Any = entry
+    assert {key: told[key] for key in older} == older
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -78,17 +79,19 @@ def test_a_missing_figure_is_unknown_and_never_zero(figure: str) -> None:
 
 
 def test_a_missing_cost_makes_the_sum_unknown_and_names_the_model() -> None:
-    ledger = Ledger([WHOLE, {**without("cost_usd"), "id": "b"}, {"id": "c"}])
+    entries: list[Any] = [WHOLE, {**without("cost_usd"), "id": "b"}, {"id": "c"}]
+    ledger = Ledger(entries)
     assert ledger.total_usd is None
     assert ledger.unpriced == ("gpt-5.4-nano", "unknown")
     assert ledger.saved_usd("openai:gpt-5.4") is None
 
 
 def test_entries_without_an_id_are_all_kept_and_none_is_booked_twice() -> None:
-    once = book([{"cost_usd": 1.0}, {"cost_usd": 1.0}], [{"cost_usd": 2.0}])  # type: ignore[list-item]
+    nameless: list[Any] = [{"cost_usd": 1.0}, {"cost_usd": 1.0}, {"cost_usd": 2.0}, {"cost_usd": 4.0}]
+    once = book(nameless[:2], nameless[2:3])
     assert [entry["cost_usd"] for entry in once] == [1.0, 1.0, 2.0]
     assert book(once, once) == once
-    assert Ledger(book(once, [WHOLE, {"cost_usd": 4.0}])).total_usd == 8.25  # type: ignore[list-item]
+    assert Ledger(book(once, [WHOLE, nameless[3]])).total_usd == 8.25
 
 
 SOME = st.lists(st.fixed_dictionaries({}, optional={key: st.just(value) for key, value in WHOLE.items()}), max_size=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,14 +32,17 @@ TIERS = tiers(nano=say("n"), mini=say("m"), flagship=say("f"))
 ROUTER = TierRouter(TIERS, classifier=None)
 TEN_MB = 10_000_000
 
+# fmt: off
 BOMBS = (
-    "a", " ", "\n", "\t \t", "\n\t", "\\", "$ ", "@:~/-", "a$ ", "```", "```a\n", "``` ", "`", "#1 ", "1 ", "0.", "1,", "1e9", "=1 ",
-    "(a) x\n", "((((", "label ", "label a, ", "labels:", "one of ", "review positive ", "tone negative ", "classify ", "classify\n",
-    "why ", "is ", "\nis ", "how a ", "q: who ", "my q:", "please ", "please extract ", "write a ", "fix the ", "prove ", "ok ",
-    "thanks, ", "hi hi", "how many 1. ", "at a.b(c.d:", "\n at a(", "return a", "class a", "def a(", "import a.", "const x ", "x;\n",
-    '"); ', "answer: ", "so the answer is ", "the final ", "\\boxed{", "\\boxed{{a}", "{", "}{", "[", "[{", '{"a":', "- ", "**", "*_~`\"'",
-    "é ", "漢", "İ", "ß", "\u0345", "😀", "\ud83d", "\u200b", "</request>",
-)  # fmt: skip
+    "a", " ", "\n", "\t \t", "\n\t", '\\', "$ ", "@:~/-", "a$ ", "```", "```a\n", "``` ", "`", "#1 ", "1 ", "0.",
+    "1,", "1e9", "=1 ", "(a) x\n", "((((", "label ", "label a, ", "labels:", "one of ", "review positive ",
+    "tone negative ", "classify ", "classify\n", "why ", "is ", "\nis ", "how a ", "q: who ", "my q:", "please ",
+    "please extract ", "write a ", "fix the ", "prove ", "ok ", "thanks, ", "hi hi", "how many 1. ", "at a.b(c.d:",
+    "\n at a(", "return a", "class a", "def a(", "import a.", "const x ", "x;\n", '"); ', "answer: ",
+    "so the answer is ", "the final ", "\\boxed{", "\\boxed{{a}", "{", "}{", "[", "[{", '{"a":', "- ", "**",
+    '*_~`"\'', "\u00e9 ", "\u6f22", "\u0130", "\u00df", "\u0345", "\U0001f600", "\ud83d", "\u200b", "</request>",
+)
+# fmt: on
 """What a pattern may be tempted to try again and again, each to be repeated."""
 
 
@@ -55,7 +59,7 @@ def grows_linearly(work: Callable[[Any], object], make: Callable[[int], Any], si
     """Check that four times the size costs less than eight times the time; below the floor a clock tells nothing."""
     for _ in range(3):  # other processes run on the same machine
         small, large = make(size), make(4 * size)
-        one, four = took_s(lambda given=small: work(given)), took_s(lambda given=large: work(given))
+        one, four = took_s(partial(work, small)), took_s(partial(work, large))
         if four < 8 * max(one, floor_s):
             return
     raise AssertionError(f"{one * 1e3:.1f} ms became {four * 1e3:.1f} ms.")
@@ -128,7 +132,9 @@ def conversation(size: int) -> list[BaseMessage]:
 
 def tool_turns(size: int) -> list[BaseMessage]:
     calls = [tool_call(name="read", args={"page": place}, id=str(place)) for place in range(size // 2)]
-    turns = [each for call in calls for each in (AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id=call["id"]))]
+    turns = [
+        each for call in calls for each in (AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id=call["id"]))
+    ]
     return [HumanMessage(LABEL), *turns]
 
 
@@ -184,7 +190,10 @@ def test_arguments_however_deep_are_counted_without_recursion(depth: int, as_lis
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_content_and_routes_however_deep_are_read_or_refused_without_recursion(depth: int) -> None:
     deep = nested(depth)
-    blocks: list[Any] = [{"type": "tool_result", "content": nested(depth, as_list=True)}, {"type": "x", "content": {"content": deep}}]
+    blocks: list[Any] = [
+        {"type": "tool_result", "content": nested(depth, as_list=True)},
+        {"type": "x", "content": {"content": deep}},
+    ]
     route = {"tier": "nano", "reason": deep, "task": deep, "confidence": deep, "decided_by": deep}
     forged = AIMessage("x", response_metadata={"route": route})
     assert ROUTER.invoke([HumanMessage(["x", *blocks]), forged, HumanMessage(LABEL)])["tier"] == "nano"
@@ -192,7 +201,13 @@ def test_content_and_routes_however_deep_are_read_or_refused_without_recursion(d
     for _ in range(depth):
         nested_request = {"messages": nested_request}  # type: ignore[dict-item]
     assert ROUTER.invoke(nested_request)["tier"] == "nano"
-    for wrong in ({"role": "user", "content": deep}, {"role": deep, "content": "x"}, deep, [deep], nested(depth, as_list=True)):
+    for wrong in (
+        {"role": "user", "content": deep},
+        {"role": deep, "content": "x"},
+        deep,
+        [deep],
+        nested(depth, as_list=True),
+    ):
         with pytest.raises(InvalidInputError):
             ROUTER.invoke(wrong)
 
@@ -221,7 +236,9 @@ def save(data: dict[str, Any]) -> str:
 SPEC = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 
 
-@pytest.mark.xfail(strict=True, reason="The checks of a call recurse with its arguments; those of a JSON schema give up.")
+@pytest.mark.xfail(
+    strict=True, reason="The checks of a call recurse with its arguments; those of a JSON schema give up."
+)
 @pytest.mark.parametrize("tool_", [save, {"type": "function", "function": {"name": "save", "parameters": SPEC}}])
 def test_a_call_with_arguments_too_deep_to_be_checked_is_rejected_and_does_not_end_the_run(tool_: Any) -> None:
     args = {"data": nested(3_000)}
@@ -253,7 +270,10 @@ def test_a_long_ledger_is_summed_in_linear_time() -> None:
 
 
 def test_a_request_that_names_a_tool_again_and_again_is_routed_in_linear_time() -> None:
-    facts = [{"name": f"refund_order_{place}", "description": "Refund an order that came late. " * 40} for place in range(200)]
+    facts = [
+        {"name": f"refund_order_{place}", "description": "Refund an order that came late. " * 40}
+        for place in range(200)
+    ]
     grows_linearly(lambda text: ROUTER.invoke(text, tools=facts), lambda size: REFUND * size, 1_000, floor_s=0.05)
 
 

