@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from langchain_tiered.types import Outcome, Role, Tier
 
+HELD = "nostream"
+"""The tag of a model whose tokens LangGraph does not stream: `langgraph.constants.TAG_NOSTREAM`."""
+
 LOOP_NODE = "model"
 """The node of a `create_agent` loop that calls the agent's own model."""
 

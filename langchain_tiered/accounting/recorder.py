@@ -20,6 +20,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tracers.context import register_configure_hook
 
 from langchain_tiered.accounting.entries import (
+    HELD,
     Call,
     entry_of,
     is_replayed,
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
     from langchain_tiered.accounting.metering import Metered
     from langchain_tiered.types import LedgerEntry, Outcome
-
-HELD = "nostream"
-"""The tag of a model whose tokens LangGraph does not stream: `langgraph.constants.TAG_NOSTREAM`."""
 
 
 class Recorder(BaseCallbackHandler):

@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables.config import ensure_config
 from pydantic import ValidationError
 
-# As modules: the recorder reads `cascade.failures`, and may be half imported when this is.
-from langchain_tiered.accounting import entries, recorder
+# As a module: it reads `cascade.failures`, and may be half imported when this is.
+from langchain_tiered.accounting import entries
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.models import Models
 from langchain_tiered.types import Tier
@@ -110,7 +110,7 @@ def share(check: str, name: str, value: float) -> float:
 
 def _call(model: BaseChatModel, schema: Any) -> Runnable[Any, Any]:
     """Return what asks `model`. Its tag must stand on the copy: one put on by `with_config` is lost at binding."""
-    quiet = model.model_copy(update={"tags": [*(model.tags or []), recorder.HELD]})
+    quiet = model.model_copy(update={"tags": [*(model.tags or []), entries.HELD]})
     if schema is None:
         return quiet
     if isinstance(schema, Mapping) and not schema.keys() & {"title", "name"}:

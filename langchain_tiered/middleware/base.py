@@ -12,7 +12,8 @@ from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
-from langchain_tiered.accounting.recorder import HELD, recording
+from langchain_tiered.accounting.entries import HELD
+from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.errors import BudgetExceededError, ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
 from langchain_tiered.nodes.checking import SPENT

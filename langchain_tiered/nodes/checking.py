@@ -13,8 +13,8 @@ from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Overwrite
 
-from langchain_tiered.accounting.entries import call_metadata
-from langchain_tiered.accounting.recorder import HELD, Recorder, rebook, recording
+from langchain_tiered.accounting.entries import HELD, call_metadata
+from langchain_tiered.accounting.recorder import Recorder, rebook, recording
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
 from langchain_tiered.errors import NoAnswerAcceptedError

@@ -16,8 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from langchain_tiered.accounting.entries import call_metadata
-from langchain_tiered.accounting.recorder import HELD
+from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.models import Models

@@ -34,7 +34,7 @@ TEN_MB = 10_000_000
 
 # fmt: off
 BOMBS = (
-    "a", " ", "\n", "\t \t", "\n\t", '\\', "$ ", "@:~/-", "a$ ", "```", "```a\n", "``` ", "`", "#1 ", "1 ", "0.",
+    "a", " ", "\n", "\t \t", "\n\t", "\\", "$ ", "@:~/-", "a$ ", "```", "```a\n", "``` ", "`", "#1 ", "1 ", "0.",
     "1,", "1e9", "=1 ", "(a) x\n", "((((", "label ", "label a, ", "labels:", "one of ", "review positive ",
     "tone negative ", "classify ", "classify\n", "why ", "is ", "\nis ", "how a ", "q: who ", "my q:", "please ",
     "please extract ", "write a ", "fix the ", "prove ", "ok ", "thanks, ", "hi hi", "how many 1. ", "at a.b(c.d:",
