@@ -1,7 +1,7 @@
 """When the offline server breaks, and how: by script ("the third call to mini") or by rate with a seed.
 
-Nothing here breaks anything: a decision is a pure function of the plan, the model and the number of the call, so
-that a run can be repeated from its seed. `replies.py` and `server.py` carry it out.
+Nothing here breaks anything: a decision is a pure function of the plan, the model and the number of the call, or of
+what was asked, so that a run can be repeated from its seed. `replies.py` and `server.py` carry it out.
 """
 
 from __future__ import annotations
@@ -47,8 +47,11 @@ FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
 MODELS = {"nano": "gpt-5.4-nano", "mini": "gpt-5.4-mini", "flagship": "gpt-5.4"}
 """The models that the server stands in for, by the names of their tiers."""
 
-_FILE_FIELDS = frozenset({"seed", "rates", "script"})
+DrawnBy = Literal["call", "request"]
+
+_FILE_FIELDS = frozenset({"seed", "rates", "script", "by"})
 _SECONDS = {"timeout": 60.0, "slow": 2.0}
+_CALL_IDS = re.compile(rb'"(?:id|call_id|tool_call_id)":\s*"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,11 @@ def named(pattern: str, model: str) -> bool:
     return pattern in ("*", model) or MODELS.get(pattern) == model
 
 
+def fingerprint(body: bytes) -> str:
+    """Name a request by what it says. The ids of tool calls are left out: they are new in each run."""
+    return hashlib.blake2b(_CALL_IDS.sub(b"", body), digest_size=8).hexdigest()
+
+
 @dataclass(frozen=True)
 class Faults:
     """A plan of faults; what is scripted comes before what is drawn.
@@ -114,7 +122,13 @@ class Faults:
     seed: int = 0
     """What the draws start from."""
 
+    by: DrawnBy = "call"
+    """What else a draw hangs on: the number of the `call` to its model, or the `request` itself and how often it came
+    before. By `request`, calls made at once draw the same whatever their order, and one of them the same alone."""
+
     def __post_init__(self) -> None:
+        if self.by not in get_args(DrawnBy):
+            raise ConfigurationError(f"Faults: the draws are by {self.by!r}. Give 'call' or 'request'.")
         if not isinstance(self.rates, Mapping):
             raise ConfigurationError(f"Faults: the rates are {self.rates!r}. Give an object: fault to share.")
         for kind, rate in self.rates.items():
@@ -140,17 +154,22 @@ class Faults:
         return cls(_planned(entries))
 
     @classmethod
-    def rate(cls, rates: Mapping[FaultKind, float], *, seed: int) -> Faults:
-        """Plan faults by chance: each call draws its own, from the seed, the model and its number.
+    def rate(cls, rates: Mapping[FaultKind, float], *, seed: int, by: DrawnBy = "call") -> Faults:
+        """Plan faults by chance: each call draws its own, from the seed, the model, and its number or what it asks.
+
+        Args:
+            rates: The share of the calls that each fault hits, from `0` to `1`; at most `1` together.
+            seed: What the draws start from.
+            by: `call` for calls that are made one after the other, `request` for those that are made at once.
 
         Raises:
             ConfigurationError: If a fault is unknown or the rates are out of range.
         """
-        return cls(rates=dict(rates), seed=seed)
+        return cls(rates=dict(rates), seed=seed, by=by)
 
     @classmethod
     def read(cls, path: Path | str) -> Faults:
-        """Read a plan from a JSON file: `{"seed": 7, "rates": {...}, "script": [...]}`, each of them if wanted.
+        """Read a plan from a JSON file: `{"seed": 7, "rates": {...}, "by": "call", "script": [...]}`, each if wanted.
 
         Raises:
             ConfigurationError: If the file cannot be read, or something in it is wrong; names the line.
@@ -163,28 +182,30 @@ class Faults:
         if not isinstance(given, dict) or not given.keys() <= _FILE_FIELDS:
             raise ConfigurationError(f'Faults file {path}: expected {{"seed": 7, "rates": {{...}}, "script": [...]}}.')
         try:
-            return cls(_planned(given.get("script", [])), given.get("rates", {}), given.get("seed", 0))
+            planned = _planned(given.get("script", []))
+            return cls(planned, given.get("rates", {}), given.get("seed", 0), given.get("by", "call"))
         except _UnknownFaultError as error:
             where = f"Faults file {path}, line {_line(text, error.fault)}"
             raise ConfigurationError(f"{where}: {error}") from None
         except ConfigurationError as error:
             raise ConfigurationError(f"Faults file {path}: {error}") from None
 
-    def decide(self, model: str, call: int, overall: int) -> Fault | None:
+    def decide(self, model: str, call: int, overall: int, request: str = "") -> Fault | None:
         """Return the fault of a call, or `None`.
 
         Args:
             model: The model's name without its date, such as `gpt-5.4-mini`.
             call: The number of this call among those to the model, from 1.
             overall: Its number among all calls, from 1.
+            request: What it asks, and how often that was asked, in any form; for draws by `request`.
         """
         for planned in self.planned:
             if planned.hits(model, call, overall):
                 return planned.fault
-        return self._drawn(model, call) if self.rates else None
+        return self._drawn(model, call if self.by == "call" else request) if self.rates else None
 
-    def _drawn(self, model: str, call: int) -> Fault | None:
-        digest = hashlib.blake2b(f"{self.seed}:{model}:{call}".encode(), digest_size=8).digest()
+    def _drawn(self, model: str, by: int | str) -> Fault | None:
+        digest = hashlib.blake2b(f"{self.seed}:{model}:{by}".encode(), digest_size=8).digest()
         left = int.from_bytes(digest, "big") / 2**64
         for kind in sorted(self.rates):
             if left < self.rates[kind]:

@@ -66,6 +66,7 @@ class Provider:
         self._rejected = 0
         self._by_model: Counter[str] = Counter()
         self._by_endpoint: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._served: Counter[str] = Counter()
         self._without_effect: Counter[str] = Counter()
         self._tokens: dict[str, int] = {}
@@ -98,7 +99,8 @@ class Provider:
             asked = self._read(api, raw)
             self._by_model[asked.model] += 1
             self._by_endpoint[ENDPOINTS[api]] += 1
-            fault = self._faults.decide(asked.model, self._by_model[asked.model], self._by_model.total())
+            calls, overall = self._by_model[asked.model], self._by_model.total()
+            fault = self._faults.decide(asked.model, calls, overall, self._request(raw))
             reply = await self._reply(asked, fault)
         except WireError as error:
             self._rejected += 1
@@ -107,6 +109,14 @@ class Provider:
             added(self._tokens, reply.usage)
             added(self._untold, Usage() if reply.told else reply.usage)
         return reply
+
+    def _request(self, raw: bytes) -> str:
+        """Name a request, and the number of times that it has come, where the draws of faults hang on that."""
+        if self._faults.by == "call":
+            return ""
+        name = fingerprint(raw)
+        self._requests[name] += 1
+        return f"{name}:{self._requests[name]}"
 
     def _read(self, api: Api, raw: bytes) -> Asked:
         asked = read(api, raw)

@@ -106,7 +106,6 @@ def test_no_text_is_a_bomb_for_the_rules_or_the_classifiers_prompt(unit: str) ->
         classify_by_rules(facts, known)
         request_prompt(facts)
 
-    grows_linearly(work, lambda size: (unit * size)[:size], 3_000)
     grows_linearly(work, lambda size: (unit * size)[:size], 300_000)
     assert took_s(lambda: work((unit * 300_000)[:300_000])) < 0.25
 

@@ -171,7 +171,7 @@ WILD = st.fixed_dictionaries(
 
 
 @given(given_=st.lists(MESSAGE, max_size=4) | st.lists(MESSAGE | WILD, max_size=4) | JSON)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 def test_whatever_json_a_caller_sends_is_routed_or_refused_by_one_error(given_: Any) -> None:
     route = routed_or_none(given_)
     if route is not None:
