@@ -7,9 +7,9 @@ spent passes a limit only where a call has cost more than was reserved for it, a
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from decimal import Decimal
-from itertools import count
+from itertools import compress, count
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from langchain_tiered.accounting.ledger import UNKNOWN, book
 from langchain_tiered.errors import BudgetExceededError, InvalidBudgetError
+from langchain_tiered.types.options import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,19 +99,7 @@ class Budget:
         Raises:
             InvalidBudgetError: If the text is no JSON object, has an unknown key, or a setting is out of range.
         """
-        try:
-            told = json.loads(text)
-        except ValueError as error:
-            raise InvalidBudgetError(f"The budget is no JSON: {error}. Write what Budget.to_json() returns.") from error
-        known = [setting.name for setting in fields(cls)]
-        if not isinstance(told, dict):
-            raise InvalidBudgetError(
-                f"The budget is {told!r}, expected a JSON object with keys of: {', '.join(known)}."
-            )
-        for key in told:
-            if key not in known:
-                raise InvalidBudgetError(f"Unknown budget setting {key!r}. Settings: {', '.join(known)}.")
-        return cls(**told)
+        return cls(**options_of(cls, text, InvalidBudgetError))
 
     def limit_usd(self, scope: Scope) -> float | None:
         """Return the limit of a scope, or `None` where it has none."""
@@ -185,13 +174,18 @@ class Meter:
             run_id: The run; entries that it has booked already count for both limits.
         """
         meter, booked = cls(budget), book(None, entries)
-        meter._dearest = max((_usd(entry["cost_usd"]) or Decimal(0) for entry in booked), default=Decimal(0))
-        for entry in booked:
-            reserved: float | None = dict[str, Any](entry).get("reserved_usd")
-            scopes: tuple[Scope, ...] = (
-                ("run", "thread") if run_id is not None and entry["run_id"] == run_id else ("thread",)
-            )
-            meter._spend(entry["cost_usd"], _usd(reserved), entry["model"], scopes)
+        of_run = [run_id is not None and entry["run_id"] == run_id for entry in booked]
+        # The known costs are added up at once: a ledger may be long, and this is done in every run.
+        known = _known_usd(booked)
+        meter._dearest = max(known, default=Decimal(0))
+        meter._accounts["thread"].spent = sum(known, Decimal(0))
+        meter._accounts["run"].spent = sum(_known_usd(compress(booked, of_run)), Decimal(0))
+        for entry, is_of_run in zip(booked, of_run, strict=True):
+            if entry["cost_usd"] is None:
+                reserved: float | None = dict[str, Any](entry).get("reserved_usd")
+                meter._spend(None, _usd(reserved), entry["model"], ("run", "thread") if is_of_run else ("thread",))
+        for scope in meter._accounts:
+            meter._reached(scope)
         return meter
 
     @property
@@ -349,6 +343,10 @@ def _is_above_zero(value: object) -> bool:
 
 def _usd(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(repr(float(value)))
+
+
+def _known_usd(entries: Iterable[LedgerEntry]) -> list[Decimal]:
+    return [Decimal(repr(float(entry["cost_usd"]))) for entry in entries if entry["cost_usd"] is not None]
 
 
 def _amount(estimate_usd: float) -> Decimal:

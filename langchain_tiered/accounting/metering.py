@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import HumanMessage
@@ -15,7 +17,7 @@ from langchain_tiered.routing.facts import counted_tokens
 from langchain_tiered.types import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from uuid import UUID
 
     from langchain_core.messages import BaseMessage
@@ -33,7 +35,7 @@ class Metered:
     def __init__(
         self,
         budget: Budget,
-        entries: Iterable[LedgerEntry],
+        entries: Collection[LedgerEntry],
         run_id: str | None,
         tell: Callable[[BudgetEvent], None] | None = None,
     ) -> None:
@@ -45,12 +47,22 @@ class Metered:
             run_id: The run.
             tell: Given each event of the budget, or `None` where nobody listens.
         """
+        self._begin = partial(Meter.begun, budget, entries, run_id)
         self._entries = {entry["id"]: entry for entry in entries}
-        self.meter = Meter.begun(budget, self._entries.values(), run_id)
+        self._lock = Lock()
+        self._meter: Meter | None = None
         self.downgrades = budget.exit_behavior == "downgrade"
         """Whether a spent budget is to lower routes."""
         self._tell = tell or (lambda _: None)
         self._held: dict[UUID, Reservation] = {}
+
+    @property
+    def meter(self) -> Meter:
+        """The meter, made when it is first asked for: most nodes of a run make no call, and a ledger may be long."""
+        with self._lock:
+            if self._meter is None:
+                self._meter = self._begin()
+            return self._meter
 
     def hold(self, call: UUID, said: Sequence[Any], params: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
         """Hold what a call is likely to cost at most. Several recorders may see it; it is held once.
@@ -107,7 +119,8 @@ class Metered:
             metadata.get("ls_model_name"),
             Facts(tokens=counted_tokens(messages), provider_tools=provided),
             declared_tokens=declared_tokens([*own, *([schema] if isinstance(schema, Mapping) else [])]),
-            output_tokens=likely_output_tokens(self._entries.values(), tier, role=role, max_tokens=most),
+            # A copy: the calls of other threads end meanwhile, and their entries come in.
+            output_tokens=likely_output_tokens(list(self._entries.values()), tier, role=role, max_tokens=most),
             provider=metadata.get("ls_provider"),
             **terms_of(metadata, role),
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from langchain_tiered.errors import InvalidPolicyError, NoTierFitsError, UnknownTaskError, UnknownTierError
 from langchain_tiered.types import TASKS, Route, place_of
+from langchain_tiered.types.options import options_of
 from langchain_tiered.workloads import home, workload_of
 
 if TYPE_CHECKING:
@@ -126,19 +127,7 @@ class Policy:
             InvalidPolicyError: If the text is no JSON object, has an unknown key, or a setting is out of range.
             UnknownTaskError: If a floor is for no known task.
         """
-        try:
-            told = json.loads(text)
-        except ValueError as error:
-            raise InvalidPolicyError(f"The policy is no JSON: {error}. Write what Policy.to_json() returns.") from error
-        known = [setting.name for setting in fields(cls)]
-        if not isinstance(told, dict):
-            raise InvalidPolicyError(
-                f"The policy is {told!r}, expected a JSON object with keys of: {', '.join(known)}."
-            )
-        for key in told:
-            if key not in known:
-                raise InvalidPolicyError(f"Unknown policy setting {key!r}. Settings: {', '.join(known)}.")
-        return cls(**told)
+        return cls(**options_of(cls, text, InvalidPolicyError))
 
     def validate(self, names: Sequence[str]) -> None:
         """Check the tiers that the policy names against those that are declared.
@@ -226,9 +215,7 @@ class Policy:
         reason = f"Pinned to {pin}."
         return Route(tier=pin, task=task, confidence=confidence, reason=reason, decided_by="pin", escalated_from=None)
 
-    def _latched(
-        self, facts: Facts, classification: Classification | None, tiers: Sequence[TierFacts]
-    ) -> Route | None:
+    def _latched(self, facts: Facts, classification: Classification | None, tiers: Sequence[TierFacts]) -> Route | None:
         """Return the route of the turn under way, where its tier still stands, fits, and is not below a floor.
 
         It stands on a message, which whoever calls the app may have written: what it says of the task is not the last

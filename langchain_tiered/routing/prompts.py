@@ -15,9 +15,7 @@ _MOST_TOOLS, _NAME_CHARS = 40, 64
 
 # A model may take more than two signs for angle brackets: what Unicode folds to them, what is drawn like them, and the
 # invisible tags, which models read.
-_LIKE_BRACKETS = (
-    "\u226e\u226f\ufe64\ufe65\uff1c\uff1e\u2039\u203a\u2329\u232a\u27e8\u27e9\u3008\u3009\u276e\u276f\u1438\u1433\u02c2\u02c3"
-)
+_LIKE_BRACKETS = "\u226e\u226f\ufe64\ufe65\uff1c\uff1e\u2039\u203a\u2329\u232a\u27e8\u27e9\u3008\u3009\u276e\u276f\u1438\u1433\u02c2\u02c3"
 _TAGS = map(chr, range(0xE0000, 0xE0080))
 _ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e"}
 _ESCAPED |= {ord(sign): json.dumps(sign)[1:-1] for sign in (*_LIKE_BRACKETS, *_TAGS)}
