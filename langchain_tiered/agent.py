@@ -12,6 +12,7 @@ from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from langchain_tiered.accounting.budget import Budget
 from langchain_tiered.accounting.estimates import expect_priced
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.errors import ConfigurationError, DuplicateNameError
@@ -23,6 +24,7 @@ from langchain_tiered.nodes.classifying import ClassifyNode
 from langchain_tiered.nodes.ladder import Ladder
 from langchain_tiered.nodes.loop import LoopNode, TierLoop, ToolTierLoop
 from langchain_tiered.routing.facts import tool_facts
+from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.state import LoopState, TieredInput, TieredOutput, TieredState
 from langchain_tiered.types import place_of
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
     from langgraph.types import Checkpointer
 
-    from langchain_tiered.accounting.budget import Budget
     from langchain_tiered.cascade.checks import ChecksLike
-    from langchain_tiered.routing.policy import Policy
     from langchain_tiered.types import Tier, Tool
 
 
@@ -99,6 +99,7 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
             share a name, fields that clash with ours, a policy that interrupts without a checkpointer, a budget over
             a model without a known price.
     """
+    _expect_kinds(router=(router, TierRouter), policy=(policy, Policy), budget=(budget, Budget))
     router = _router(tiers, router, policy)
     tiers, policy = router.tiers, router.policy
     if policy.on_no_answer == "ask" and not checkpointer:
@@ -204,6 +205,17 @@ class _Makers:
                 "middleware or response format every tier is a loop, which may run tools. Leave it False."
             )
         return self.single
+
+
+def _expect_kinds(**given: tuple[object, type[Any]]) -> None:
+    """Refuse what is of another kind than its parameter.
+
+    Raises:
+        ConfigurationError: If something is; names the parameter.
+    """
+    for name, (value, kind) in given.items():
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"{name}={value!r} is no {kind.__name__}. Write {name}={kind.__name__}(...).")
 
 
 def _router(tiers: Sequence[Tier] | None, router: TierRouter | None, policy: Policy | None) -> TierRouter:

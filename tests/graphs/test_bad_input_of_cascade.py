@@ -17,7 +17,13 @@ from langgraph.types import Command, interrupt
 
 from langchain_tiered import Ledger, Policy, Tier, collect_ledger, create_tiered_agent
 from langchain_tiered.cascade.judge import judge
-from langchain_tiered.errors import InvalidPolicyError, InvalidTierError, NoAnswerAcceptedError, NoTierFitsError
+from langchain_tiered.errors import (
+    ConfigurationError,
+    InvalidPolicyError,
+    InvalidTierError,
+    NoAnswerAcceptedError,
+    NoTierFitsError,
+)
 
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 BODIES = pytest.mark.parametrize("body", ["one call", "loop"])
@@ -348,3 +354,16 @@ def test_a_new_message_instead_of_an_answer_begins_a_new_turn(run: Any) -> None:
     result = run(given.agent, ask(LABEL), THREAD)
     assert result["messages"][-1].text == "never mind then"
     assert given.ran == []
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"router": "openai:gpt-5.4-nano"}, "router='openai:gpt-5.4-nano' is no TierRouter"),
+        ({"policy": {"pin": "nano"}}, r"policy=\{'pin': 'nano'\} is no Policy"),
+        ({"budget": 0.05}, r"budget=0.05 is no Budget\. Write budget=Budget\(\.\.\.\)"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(given: Any, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        create_tiered_agent(**given)
