@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
 
+# As a module: it reads `cascade.failures`, and may be half imported when this is.
+from langchain_tiered.accounting import entries
 from langchain_tiered.accounting.rates import rates_of
 from langchain_tiered.errors import ModelNotBuiltError
 from langchain_tiered.types import Tier, TierFacts
@@ -79,6 +81,19 @@ def field_of(tier_name: str, what: str) -> str:
     """Name the context field of a tier's `model` or `prompt`: `nano_model`, or `gpt_mini_model` for `gpt-mini`."""
     plain = "".join(character if character.isalnum() else "_" for character in tier_name)
     return f"{plain}_{what}" if plain.isidentifier() else f"tier_{plain}_{what}"
+
+
+def quiet(model: BaseChatModel) -> BaseChatModel:
+    """Return a copy that is asked for words which no user sees, and asked for them whole.
+
+    The tag must stand on the copy: one put on by `with_config` is lost when a schema or tools are bound. A structured
+    answer of OpenAI that is streamed makes pydantic warn; a model that its owner lets stream always may know no other
+    way.
+    """
+    update: dict[str, Any] = {"tags": [*(model.tags or []), entries.HELD]}
+    if not getattr(model, "streaming", False):
+        update["disable_streaming"] = True
+    return model.model_copy(update=update)
 
 
 class Placeholder(BaseChatModel):

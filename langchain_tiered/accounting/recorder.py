@@ -7,6 +7,7 @@ same entry under the same id.
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -71,6 +72,7 @@ class Recorder(BaseCallbackHandler):
         """Keep the calls within a budget: one that does not fit is not made."""
         self.metered = metered
         self.raise_error = True  # LangChain's callbacks swallow what a handler raises, unless it says so
+        logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_unexpected)
 
     @property
     def entries(self) -> list[LedgerEntry]:
@@ -245,6 +247,11 @@ class Recorder(BaseCallbackHandler):
         if call.shown:
             self._shown.add(entry["id"])
         self.book([entry])
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Keep out of the log what LangChain tells of a call that a budget did not let through: the run tells it itself."""
+    return "BudgetExceededError(" not in record.getMessage()
 
 
 class _Collector(Recorder):

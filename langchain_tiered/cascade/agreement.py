@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_tiered.types import Tier
 
 _MOST_WORDS, _MOST_CHARS = 6, 80  # of a label; what is longer is prose
+_LONGEST_FOLDED = 1_000  # one sign may fold into eighteen, and a text of them takes seconds
 _LONGEST_NUMBER, _LONGEST_EQUATION = 60, 200
 _EXACT = 1e-12
 """Relative difference that adding floats in another order makes; see `math.isclose`."""
@@ -245,6 +246,8 @@ def _number_at_end(line: str) -> _Final | None:
 
 
 def _number(text: str) -> _Final | None:
+    if len(text) > _LONGEST_FOLDED:
+        return None
     text = _normal(text).replace("\\$", "$").replace("\\%", "%").replace("\\(", "").replace("\\)", "")
     text = _bare(text)
     if len(text) > _LONGEST_NUMBER:
@@ -263,6 +266,8 @@ def _number(text: str) -> _Final | None:
 
 
 def _label(text: str) -> _Final | None:
+    if len(text) > _LONGEST_FOLDED:
+        return None
     label = _folded(text)
     if not label or len(label) > _MOST_CHARS or len(label.split()) > _MOST_WORDS:
         return None

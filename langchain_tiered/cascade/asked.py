@@ -14,7 +14,7 @@ from pydantic import ValidationError
 # As a module: it reads `cascade.failures`, and may be half imported when this is.
 from langchain_tiered.accounting import entries
 from langchain_tiered.errors import ConfigurationError
-from langchain_tiered.models import Models
+from langchain_tiered.models import Models, quiet
 from langchain_tiered.types import Tier
 
 if TYPE_CHECKING:
@@ -109,16 +109,16 @@ def share(check: str, name: str, value: float) -> float:
 
 
 def _call(model: BaseChatModel, schema: Any) -> Runnable[Any, Any]:
-    """Return what asks `model`. Its tag must stand on the copy: one put on by `with_config` is lost at binding."""
-    quiet = model.model_copy(update={"tags": [*(model.tags or []), entries.HELD]})
+    """Return what asks `model` for a schema, or for words alone."""
+    silent = quiet(model)
     if schema is None:
-        return quiet
+        return silent
     if isinstance(schema, Mapping) and not schema.keys() & {"title", "name"}:
         schema = {"title": "answer", **schema}  # LangChain names the model's tool after it
     try:
-        return cast("Runnable[Any, Any]", quiet.with_structured_output(schema, include_raw=True))
+        return cast("Runnable[Any, Any]", silent.with_structured_output(schema, include_raw=True))
     except (NotImplementedError, LookupError, TypeError, ValueError):  # a union, or a model without tools
-        return quiet
+        return silent
 
 
 def _read(told: object) -> Said:

@@ -85,7 +85,11 @@ _CODE_IN_WORDS = re.compile(
 )
 """What `langchain_openai` makes of an event that ends a stream of the Responses API: all in one string."""
 
-_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key)-[\w-]{8,}|(?<=key provided: )\S+", re.IGNORECASE)
+_KEY = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|key)[-_][\w-]{8,}|\bAIza[\w-]{8,}|\bAKIA\w{12,}|(?<=bearer )\S+|(?<=key provided: )\S+"
+    r"|(?<=[?&]key=)[^&\s]+|(?<=//)[^/@\s]+(?=@)",
+    re.IGNORECASE,
+)
 
 
 class _ToldInBody(NamedTuple):

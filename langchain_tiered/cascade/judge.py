@@ -12,6 +12,7 @@ from pydantic.errors import PydanticUserError
 
 from langchain_tiered.cascade.asked import AskedModel, share, unwrapped
 from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.fences import fenced
 from langchain_tiered.types import Tier, Verdict
 
 if TYPE_CHECKING:
@@ -206,9 +207,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _fenced(name: str, told: object) -> str:
-    plain = json.dumps(told, ensure_ascii=False, default=str).replace("<", "\\u003c").replace(">", "\\u003e")
-    sendable = plain.encode("utf-8", "replace").decode("utf-8")  # half an emoji cannot be sent
-    return f"<{name}>\n{sendable}\n</{name}>"
+    return fenced(name, json.loads(json.dumps(told, ensure_ascii=False, default=str)))
 
 
 def _text(text: str) -> dict[str, Any]:

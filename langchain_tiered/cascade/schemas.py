@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Finder: TypeAlias = Callable[[Any], list[str]]
 """What says what is wrong with a value; nothing where it is valid."""
 
+MOST_LEVELS = 100
+"""How deeply what a model says may be nested: at about 300 levels a checkpointer fails to store it."""
+
 _LENGTH = 200
 """How much of what a rule allows is told, in characters."""
 
@@ -56,6 +59,18 @@ _RULES = {
     "maxProperties": "must have at most {} fields",
 }
 """What JSON schema's rules ask, by keyword."""
+
+
+def is_too_deep(value: Any) -> bool:
+    """Tell whether a value is nested too deeply to be judged, or stored: Python's own limits are near."""
+    left = [(value, 1)]
+    while left:
+        each, depth = left.pop()
+        if depth > MOST_LEVELS:
+            return True
+        inner = each.values() if isinstance(each, Mapping) else each if isinstance(each, (list, tuple)) else ()
+        left += [(part, depth + 1) for part in inner if isinstance(part, (Mapping, list, tuple))]
+    return False
 
 
 def finder(source: Any) -> Finder:

@@ -18,7 +18,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-from langchain_tiered.cascade.schemas import finder
+from langchain_tiered.cascade.schemas import MOST_LEVELS, finder, is_too_deep
 from langchain_tiered.types import Verdict
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ def _wrong_calls(
             yield call["id"], _unknown(call["name"], tools, outputs)
         elif output is not None and several > 1:
             yield call["id"], f"{call['name']}: it is one of {several} structured answers; one is wanted."
+        elif is_too_deep(call["args"]):
+            yield call["id"], f"{call['name']}: the arguments are nested more than {MOST_LEVELS} levels deep."
         elif found := declared.problems(call["args"]):
             yield call["id"], _sentence(call["name"], found)
     for broken in answer.invalid_tool_calls:

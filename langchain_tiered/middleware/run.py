@@ -132,7 +132,7 @@ class Memory:
 
     def update(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return the channels as the run knows them, with the entries that the thread does not have yet."""
-        booked = {entry["id"]: entry for entry in state.get("ledger") or ()}
+        booked = {entry["id"]: entry for entry in book(None, state.get("ledger"))}
         fresh = [entry for entry in self.recorder.entries if booked.get(entry["id"]) != entry]
         update: dict[str, Any] = {"ledger": fresh, "tiered_turn": self.turn}
         if self.route is not None:
@@ -141,7 +141,7 @@ class Memory:
 
     def tell(self, error: Exception, state: Mapping[str, Any]) -> None:
         """Put what the run has paid and tried on an error that ends the call."""
-        before = [entry for entry in state.get("ledger") or () if entry["run_id"] == self.turn["run_id"]]
+        before = [entry for entry in book(None, state.get("ledger")) if entry["run_id"] == self.turn["run_id"]]
         with suppress(
             AttributeError, TypeError
         ):  # an error with slots cannot carry a ledger; it is raised all the same

@@ -11,6 +11,7 @@ from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.cascade.validity import valid_tool_calls
 from langchain_tiered.nodes.attempts import (
+    Raised,
     answered,
     attempt_of,
     dicts_of,
@@ -181,7 +182,7 @@ class AnswerNode(Node):
         self.ladder.settle(self.tier, fallback, failure_of(error, of_call=recorder.raised(error)), context)
         messages = dicts_of(turn_of(state["messages"]))
         attempt = failed_attempt(self.tier.name, error, recorder, fallback=fallback, messages=messages)
-        return {"attempts": [attempt], "ledger": recorder.drain(), "error": error}
+        return {"attempts": [attempt], "ledger": recorder.drain(), "error": Raised(error)}
 
 
 def _made_ahead(state: State) -> State | None:

@@ -25,6 +25,16 @@ NOT_STALLED = "not_stalled"
 NOT_RUN = "Not run, because another call of the same message was malformed. Call again what is still needed."
 
 
+class Raised:
+    """A provider's error on its way to `check`; whoever prints a state sees its kind, not the key that it may quote."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"<{type(self.error).__name__}>"
+
+
 def attempt_of(tier: str, **said: Any) -> Attempt:
     """Write down an attempt of `tier`; what is not said is empty."""
     empty = Attempt(

@@ -19,7 +19,7 @@ from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
 from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
-from langchain_tiered.nodes.attempts import NOT_STALLED, up_to_last_tool_result
+from langchain_tiered.nodes.attempts import NOT_STALLED, Raised, up_to_last_tool_result
 from langchain_tiered.nodes.events import announce
 from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_context, run_of
 from langchain_tiered.types import place_of
@@ -263,8 +263,9 @@ def raised(route: Route, tier: str, reason: str) -> Route:
 
 def _error(state: State, attempts: list[Attempt], step: Step) -> Exception:
     """Return the provider's own error where one ended the turn, else one that lists the attempts."""
-    error = state.get("error")
-    if attempts[-1]["failure"] is not None and isinstance(error, Exception):
+    raised_by_provider = state.get("error")
+    error = raised_by_provider.error if isinstance(raised_by_provider, Raised) else None
+    if attempts[-1]["failure"] is not None and error is not None:
         error.attempts = attempts  # type: ignore[attr-defined]
         return error
     return NoAnswerAcceptedError(attempts, step.reason)

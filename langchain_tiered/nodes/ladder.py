@@ -222,4 +222,5 @@ def accounted(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) 
 
 
 def _paid(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:
-    return book([entry for entry in state.get("ledger", ()) if entry["run_id"] == run_id], recorder.entries)
+    stored = book(None, state.get("ledger"))  # made whole, where an older version has written them
+    return book([entry for entry in stored if entry["run_id"] == run_id], recorder.entries)

@@ -23,7 +23,7 @@ from langgraph.types import Command, Overwrite
 from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.accounting.recorder import Recorder, recorder_in, recording
 from langchain_tiered.nodes.answering import HAND_UP
-from langchain_tiered.nodes.attempts import attempt_of, dicts_of
+from langchain_tiered.nodes.attempts import Raised, attempt_of, dicts_of
 from langchain_tiered.nodes.calls import Turn, adrive, carried, drive
 from langchain_tiered.nodes.events import stream_writer
 from langchain_tiered.nodes.ladder import Ladder, State, accounted, metered_of, priced, run_context, run_of, unstreamed
@@ -112,7 +112,7 @@ class TierLoop(AgentMiddleware[Any, Any, Any]):
             # Its messages are written down when no hook can change them any more.
             return ExtendedModelResponse(_given(end), Command(update={**update, "visit": {**last, "messages": []}}))
         if end.error is not None:
-            update["error"] = end.error
+            update["error"] = Raised(end.error)
         result: list[BaseMessage] = [AIMessage("")] if self.leaves_message else []
         return ExtendedModelResponse(ModelResponse(result=result), Command(update={**update, "jump_to": "end"}))
 

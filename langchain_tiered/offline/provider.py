@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, get_args
 
-from langchain_tiered.offline.faults import MODELS, Faults
+from langchain_tiered.offline.faults import MODELS, Faults, fingerprint
 from langchain_tiered.offline.models import ModelName, OfflineChatModel
 from langchain_tiered.offline.reading import CHARACTERS_PER_TOKEN, read
 from langchain_tiered.offline.replies import SPOILING, Reply, broken, instead, overflow, refused, reply_to, spoilt

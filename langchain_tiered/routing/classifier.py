@@ -16,10 +16,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from langchain_tiered.accounting.entries import HELD, call_metadata
+from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
 from langchain_tiered.errors import ConfigurationError
-from langchain_tiered.models import Models
+from langchain_tiered.models import Models, quiet
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.routing.prompts import request_prompt, system_prompt
 from langchain_tiered.types import TASKS, Classification, Facts, Tier, checked_tiers
@@ -110,7 +110,7 @@ class _ModelClassifier:
         try:
             return self._read(structured.invoke(self._messages(facts), self._config(config, run_id)))
         except Exception as error:  # noqa: BLE001  (what is no provider's failure is raised again)
-            return _failed(_why_failed(error))
+            return _failed(_why_failed(error, of_call=True))
 
     async def aclassify(
         self, facts: Facts, config: RunnableConfig | None = None, *, context: object = None, run_id: str | None = None
@@ -121,7 +121,7 @@ class _ModelClassifier:
         try:
             return self._read(await structured.ainvoke(self._messages(facts), self._config(config, run_id)))
         except Exception as error:  # noqa: BLE001  (what is no provider's failure is raised again)
-            return _failed(_why_failed(error))
+            return _failed(_why_failed(error, of_call=True))
 
     def _messages(self, facts: Facts) -> list[BaseMessage]:
         return [self._system, HumanMessage(request_prompt(facts))]
@@ -132,17 +132,12 @@ class _ModelClassifier:
         return cast("RunnableConfig", {**(config or {}), "metadata": metadata})
 
     def _structured(self, model: BaseChatModel) -> Runnable[Any, Any] | None:
-        """Return what asks `model` for the schema, made once for each model; `None` where it cannot.
-
-        The copy's tag keeps the classifier's tokens out of the user's stream; one put on by `with_config` would be
-        lost when the schema is bound.
-        """
+        """Return what asks `model` for the schema, made once for each model; `None` where it cannot."""
         if (ready := self._ready.get(id(model))) is None:
             if len(self._ready) >= _MOST_READY:
                 self._ready.clear()
-            quiet = model.model_copy(update={"tags": [*(model.tags or []), HELD]})
             try:
-                structured = quiet.with_structured_output(self._schema)
+                structured = quiet(model).with_structured_output(self._schema)
             except NotImplementedError:
                 structured = None
             self._ready[id(model)] = (model, structured)  # the model is kept, so that its id stays its own
@@ -217,8 +212,8 @@ def _failed(why: str) -> Classification:
     return Classification(tier=None, task=UNKNOWN_TASK, confidence=None, reason=reason, decided_by="classifier")
 
 
-def _why_failed(error: Exception) -> str:
-    """Tell why a classifier gave nothing.
+def _why_failed(error: Exception, *, of_call: bool = False) -> str:
+    """Tell why a classifier gave nothing; with `of_call`, an answer that cannot be read is the provider's failure.
 
     Raises:
         Exception: `error` itself, when it is a bug, a missing recording, or the caller's mistake.
@@ -228,7 +223,7 @@ def _why_failed(error: Exception) -> str:
         return f"its {'.'.join(map(str, first['loc'])) or 'answer'} was {_short(first.get('input'))}. {first['msg']}."
     if isinstance(error, OutputParserException) or type(error).__name__ in _GAVE_NOTHING:
         return f"{type(error).__name__}: {_short(str(error))}."
-    failure = failure_of(error)
+    failure = failure_of(error, of_call=of_call)
     if failure is None or is_callers_mistake(failure):
         raise error
     return f"{failure['message'].rstrip('.')}."

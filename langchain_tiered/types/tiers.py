@@ -65,7 +65,7 @@ class Rates:
             raise InvalidTierError(f"Rates(as_of={self.as_of!r}): write the day as YYYY-MM-DD, such as '2026-03-17'.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tier:
     """A rung of the ladder: a name, a model, and what it is for. A sequence of tiers runs cheapest first.
 
@@ -103,6 +103,9 @@ class Tier:
 
     price_factor: float = field(default=1.0, kw_only=True)
     """Multiplies the price: `1.1` for regional processing, `0.5` for batch or flex."""
+
+    def __repr__(self) -> str:
+        return f"Tier({self.name!r}, {_told(self.model)})"  # a chat model shows the headers that it sends
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():

@@ -159,3 +159,8 @@ def test_what_a_visit_paid_before_an_interrupt_counts_when_it_is_resumed(run: An
     result = run(agent, Command(resume="yes"), THREAD)
     assert result["messages"][-1].response_metadata["budget_exceeded"] is True
     assert calls(scripted) == [0, 1]
+
+
+def test_nothing_is_logged_of_a_call_that_does_not_fit(run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    run(create_tiered_agent(tiers(nano=say("bug"), mini=say("x")), budget=Budget(run_limit_usd=1e-6)), ask(LABEL))
+    assert not caplog.records

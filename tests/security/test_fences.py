@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import ScriptedModel, model, say, tiers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.messages.tool import tool_call
 
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.judge import judged_prompt
+from langchain_tiered.fences import fenced
 from langchain_tiered.routing import TierRouter, ToolFacts
-from langchain_tiered.routing.prompts import fenced, request_prompt, system_prompt
+from langchain_tiered.routing.prompts import request_prompt, system_prompt
 from langchain_tiered.types import Facts, Route
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def test_nothing_in_unicode_that_folds_to_an_angle_bracket_is_left_in_a_fence() 
 
 
 @given(text=st.text(), previous=st.text(), tools=st.lists(st.text()), times=st.integers(1, 10_000))
+@example(text="\U000e0041" * 100, previous="\U000e0041" * 100, tools=["\U000e0041" * 100], times=1_000)
 @settings(deadline=None)
 def test_the_classifiers_prompt_is_bounded_whatever_a_request_holds(
     text: str, previous: str, tools: list[str], times: int
@@ -122,7 +124,7 @@ def test_the_classifiers_prompt_is_bounded_whatever_a_request_holds(
         tier=previous * times, task="reason", confidence=None, reason="", decided_by="rules", escalated_from=None
     )
     facts = Facts(text=text * times, previous=route, tools=tuple(name * times for name in tools) * 50)
-    assert len(request_prompt(facts)) < 80_000  # a sign may take twelve when it is escaped
+    assert len(request_prompt(facts)) < 110_000  # a sign may take twelve when it is escaped
 
 
 def test_nothing_of_a_request_stands_in_the_constant_part_of_the_prompt() -> None:

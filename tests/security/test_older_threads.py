@@ -128,7 +128,6 @@ def test_an_error_in_such_a_thread_is_the_errors_own_and_has_the_runs_ledger(run
     assert [entry["tier"] for entry in told.ledger] == ["nano"]
 
 
-@pytest.mark.xfail(strict=True, reason="An error before the first node ended reads entries as they are stored.")
 def test_a_request_that_is_refused_in_such_a_thread_is_told_as_what_it_is(run: Any) -> None:
     agent = create_tiered_agent(tiers(nano=say("n")), checkpointer=InMemorySaver())
     agent.update_state(THREAD, {"messages": [("user", "hi"), ("ai", "hello")]})
@@ -137,10 +136,7 @@ def test_a_request_that_is_refused_in_such_a_thread_is_told_as_what_it_is(run: A
         run(agent, ask(""), THREAD)
 
 
-NAMELESS = pytest.mark.xfail(strict=True, raises=KeyError, reason="The middleware look for an entry by its id.")
-
-
-@pytest.mark.parametrize("older", [each if "id" in each else pytest.param(each, marks=NAMELESS) for each in OLDER])
+@pytest.mark.parametrize("older", OLDER)
 def test_an_agent_of_langchain_goes_on_with_such_a_thread(run: Any, older: Any) -> None:
     given_ = tiers(nano=say("n"), mini=say("m"))
     agent: Any = create_agent(

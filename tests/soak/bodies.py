@@ -1,0 +1,184 @@
+"""The agents of a soak: each body over one set of clients and one shop, and what becomes of one request."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
+
+from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_openai import ChatOpenAI
+from openai import APITimeoutError, DefaultAsyncHttpxClient, DefaultHttpxClient
+
+from langchain_tiered import (
+    EscalationMiddleware,
+    Policy,
+    Tier,
+    TierRouterMiddleware,
+    collect_ledger,
+    create_tiered_agent,
+)
+from langchain_tiered.cascade.circuit import Circuit
+from langchain_tiered.nodes import ladder
+from langchain_tiered.offline.faults import MODELS
+from soak.serving import ROOT
+from soak.work import BODIES, FIRST, Fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from langchain_tiered.types import LedgerEntry
+    from soak.work import Body, Work
+
+TIMEOUT_S = 2.0
+"""How long a client waits for the next byte: longer than any answer that no fault holds back."""
+
+HANGS_S = 60.0
+"""After this a request counts as hung."""
+
+_SHOP = runpy.run_path(str(ROOT / "examples/shop.py"))
+
+
+class CountingShop(_SHOP["Shop"]):  # type: ignore[misc]  (run, not imported: examples are no package)
+    """The examples' shop, which has an order for each request and counts how often each refund is asked for."""
+
+    def __init__(self, path: Path, requests: int) -> None:
+        super().__init__(str(path))
+        self.asked: list[int] = []
+        orders = range(FIRST, FIRST + requests)
+        with self._lock, self._database:
+            self._database.executemany(
+                "INSERT INTO orders VALUES (?, 1, '2026-03-01', 'delivered', NULL, NULL)", ((each,) for each in orders)
+            )
+            self._database.executemany("INSERT INTO items VALUES (?, 'Coat', 1, 8950)", ((each,) for each in orders))
+
+    def refund(self, order_id: int, reason: str, key: str | None = None) -> bool:
+        """Write a refund, and that it was asked for."""
+        self.asked.append(order_id)
+        return bool(super().refund(order_id, reason, key))
+
+
+class TimedOut(BaseCallbackHandler):
+    """Counts the calls that took too long."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_llm_error(self, error: BaseException, **_: Any) -> None:
+        self.count += isinstance(error, APITimeoutError)
+
+
+class Ended(NamedTuple):
+    """What became of a request."""
+
+    work: Work
+    error: Exception | None
+    state: dict[str, Any]
+    """What the run left, where it did not raise."""
+    shown: list[str]
+    """The texts that were streamed, one for each message."""
+    paid: list[LedgerEntry]
+    """What was collected around the run."""
+
+    @property
+    def ledger(self) -> list[LedgerEntry]:
+        """What the run itself says was paid."""
+        return list(self.state.get("ledger", ()) if self.error is None else getattr(self.error, "ledger", ()))
+
+
+class Agents:
+    """The bodies, over clients of their own. Close them in the end."""
+
+    def __init__(self, url: str, shop: CountingShop, *, circuits: bool) -> None:
+        """Build them; without circuits what becomes of a request depends on that request alone."""
+        self.timed_out = TimedOut()
+        self._async, self._sync = DefaultAsyncHttpxClient(), DefaultHttpxClient()
+        models = {tier: self._model(name, url) for tier, name in MODELS.items()}
+        tiers = [Tier(name, model, criteria=name) for name, model in models.items()]
+        failures = Circuit()._failures if circuits else 10**9
+        with patch.object(ladder, "Circuit", lambda: Circuit(failures=failures)):
+            self._agents = {
+                (body, wanted): _agent(body, tiers, [] if wanted else _SHOP["tools"](shop), wanted)
+                for body in BODIES
+                for wanted in (None, Fields)
+            }
+
+    def _model(self, name: str, url: str) -> ChatOpenAI:
+        return ChatOpenAI(
+            model=name,
+            base_url=url,
+            api_key="offline",  # type: ignore[arg-type]  (pydantic makes it a secret)
+            max_retries=0,
+            timeout=TIMEOUT_S,
+            stream_usage=True,
+            http_socket_options=(),  # the clients are our own
+            http_client=self._sync,
+            http_async_client=self._async,
+        )
+
+    async def aclose(self) -> None:
+        """Close the clients."""
+        self._sync.close()
+        await self._async.aclose()
+
+    async def arun(self, work: Work) -> Ended:
+        """Make a request and see what becomes of it."""
+        parts: list[Any] = []
+        with collect_ledger() as paid:
+            try:
+                async with asyncio.timeout(HANGS_S):
+                    if not work.streams:
+                        parts.append(("values", await self._agent(work).ainvoke(*self._given(work))))
+                    else:
+                        async for part in self._agent(work).astream(*self._given(work), stream_mode=STREAMED):
+                            parts.append(part)
+            except Exception as error:
+                return _ended(work, parts, paid, error)
+        return _ended(work, parts, paid, None)
+
+    def run(self, work: Work) -> Ended:
+        """Do the same in a thread."""
+        parts: list[Any] = []
+        with collect_ledger() as paid:
+            try:
+                if work.streams:
+                    parts += self._agent(work).stream(*self._given(work), stream_mode=STREAMED)
+                else:
+                    parts.append(("values", self._agent(work).invoke(*self._given(work))))
+            except Exception as error:
+                return _ended(work, parts, paid, error)
+        return _ended(work, parts, paid, None)
+
+    def _agent(self, work: Work) -> Any:
+        return self._agents[work.body, Fields if work.kind == "fields" else None]
+
+    def _given(self, work: Work) -> tuple[Any, Any]:
+        config = {"configurable": {"thread_id": str(work.number)}, "callbacks": [self.timed_out]}
+        return {"messages": [("user", work.text)]}, config
+
+
+STREAMED = ["messages", "values"]
+
+
+def _agent(body: Body, tiers: list[Tier], tools: list[Any], wanted: Any) -> Any:
+    policy = Policy(max_wait_s=0.1)
+    if body == "graph":
+        return create_tiered_agent(tiers, tools=tools, response_format=wanted, policy=policy)
+    ours: Any = [TierRouterMiddleware(tiers, policy=policy), EscalationMiddleware(tiers, policy=policy)]
+    return create_agent(tiers[0].model, tools, middleware=ours, response_format=wanted)
+
+
+def _ended(work: Work, parts: Iterable[Any], paid: Iterable[LedgerEntry], error: Exception | None) -> Ended:
+    state, shown = {}, dict[str | None, str]()
+    for mode, part in parts:
+        if mode == "values":
+            state = part
+        elif isinstance(part[0], AIMessage):
+            shown[part[0].id] = shown.get(part[0].id, "") + part[0].text
+    return Ended(work, error, state, [text for text in shown.values() if text], list(paid))
