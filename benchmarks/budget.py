@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from _server import server
 from _table import Row, ratio, show, write
 from cascade import SURE, asked, models_of, taken, timed
+from langgraph.checkpoint.memory import InMemorySaver
 from overhead import REFUND, refund, tiers_of
 
 from langchain_tiered import Budget, create_tiered_agent
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 
     from langchain_openai import ChatOpenAI
 
+    Request = Callable[[], Awaitable[Any]]
+
 BUDGET = Budget(run_limit_usd=100.0, thread_limit_usd=1000.0)
 TURNS = 20
-"""Turns of the conversation that the last case goes on with."""
+"""Turns of the conversation that is sent along in one case."""
+
+PAID = 100
+"""Paid calls that the thread has booked in another: a budget adds them up in each run."""
 
 
 async def held(agent: Any, text: str, calls: int) -> None:
@@ -42,7 +48,7 @@ async def held(agent: Any, text: str, calls: int) -> None:
     assert all(entry["cost_usd"] for entry in ledger), ledger
 
 
-def talked(agent: Any) -> Callable[[], Awaitable[Any]]:
+def talked(agent: Any) -> Request:
     """Return a request that comes after a conversation, which is sent along."""
     said = [("user", SURE), ("assistant", "bug")] * TURNS
 
@@ -52,11 +58,26 @@ def talked(agent: Any) -> Callable[[], Awaitable[Any]]:
     return request
 
 
+async def in_thread(agent: Any) -> Request:
+    """Return a request in a thread with many paid calls; it always goes on from the same checkpoint."""
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    (entry,) = (await agent.ainvoke({"messages": [("user", SURE)]}, thread))["ledger"]
+    paid = [{**entry, "id": str(number), "run_id": str(number)} for number in range(PAID)]
+    stored = await agent.aupdate_state(thread, {"ledger": paid}, as_node="check")
+
+    async def request() -> Any:
+        result = await agent.ainvoke({"messages": [("user", SURE)]}, stored)
+        assert len(result["ledger"]) == PAID + 2
+        return result
+
+    return request
+
+
 async def measured(url: str, rounds: int) -> list[Row]:
     """Measure each kind of tier with a budget and without, on one event loop, whose connections stay open."""
     models: dict[str, ChatOpenAI] = models_of(url)
     tiers = tiers_of(models)
-    requests: dict[str, Callable[[], Awaitable[Any]]] = {}
+    requests: dict[str, Request] = {}
     for budget, told in ((None, "off"), (BUDGET, "on")):
         single = create_tiered_agent(tiers, budget=budget)
         loop = create_tiered_agent(tiers, tools=[refund], budget=budget)
@@ -65,6 +86,8 @@ async def measured(url: str, rounds: int) -> list[Row]:
         requests[f"one call, budget {told}"] = asked(single, SURE)
         requests[f"one tool, budget {told}"] = asked(loop, REFUND)
         requests[f"one call after {TURNS} turns, budget {told}"] = talked(single)
+        stored = create_tiered_agent(tiers, budget=budget, checkpointer=InMemorySaver())
+        requests[f"one call in a thread of {PAID} paid calls, budget {told}"] = await in_thread(stored)
     ms = await taken({name: timed(request, process_time) for name, request in requests.items()}, rounds, 20)
     kinds = [name.partition(",")[0] for name in requests if name.endswith("off")]
     return [
@@ -80,7 +103,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "NO_PROXY": "127.0.0.1"}
     with server() as url:
-        rows = asyncio.run(measured(url, 10 if quick else 60))
+        rows = asyncio.run(measured(url, 10 if quick else 40))
     show("Budget", rows)
     if not quick:
         write("budget", "Budget", rows)

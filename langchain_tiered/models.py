@@ -16,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 
 # As a module: it reads `cascade.failures`, and may be half imported when this is.
 from langchain_tiered.accounting import entries
-from langchain_tiered.accounting.rates import rates_of
+from langchain_tiered.accounting.rates import import_prices, rates_of
 from langchain_tiered.errors import ModelNotBuiltError
 from langchain_tiered.types import Tier, TierFacts
 
@@ -143,7 +143,11 @@ class Models:
         return wanted if isinstance(wanted, BaseChatModel) else self.build(wanted, f"Tier {tier.name!r}")
 
     async def aof(self, tier: Tier, context: object = None, fallback: int = 0) -> BaseChatModel:
-        """Do what `of` does without blocking the event loop: building a model imports its provider."""
+        """Do what `of` does without blocking the event loop: building a model imports its provider.
+
+        So does pricing its first call, for which the prices are imported here.
+        """
+        await import_prices()
         wanted = self._wanted(tier, context, fallback)
         if isinstance(wanted, BaseChatModel):
             return wanted
@@ -170,6 +174,8 @@ class Models:
 
     async def afacts(self, tiers: Sequence[Tier], context: object = None) -> tuple[TierFacts, ...]:
         """Do what `facts` does without blocking the event loop."""
+        if self._priced:
+            await import_prices()
         specs = [self._wanted(tier, context, 0) for tier in tiers]
         if all(isinstance(spec, BaseChatModel) or spec in self._built or spec in self._unknown for spec in specs):
             return self.facts(tiers, context)

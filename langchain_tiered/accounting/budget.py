@@ -346,7 +346,8 @@ def _usd(value: float | None) -> Decimal | None:
 
 
 def _known_usd(entries: Iterable[LedgerEntry]) -> list[Decimal]:
-    return [Decimal(repr(float(entry["cost_usd"]))) for entry in entries if entry["cost_usd"] is not None]
+    costs = [float(entry["cost_usd"]) for entry in entries if entry["cost_usd"] is not None]
+    return list(map(Decimal, map(repr, costs)))
 
 
 def _amount(estimate_usd: float) -> Decimal:

@@ -5,6 +5,7 @@ Published prices come from `genai-prices` (bundled data, no network), which is i
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -299,11 +300,17 @@ def _rate(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
     return reached[-1] if reached else price.base
 
 
+async def import_prices() -> None:
+    """Import the published prices without blocking the event loop: it takes up to 50 ms, once."""
+    if not _import_prices.cache_info().currsize:
+        await asyncio.to_thread(_import_prices)
+
+
 @cache
 def _import_prices() -> None:
     """Import the published prices in a thread: that reads files, and LangGraph's server forbids it on the event loop.
 
-    The loop waits for it all the same, once, as for any import.
+    Where nobody has awaited `import_prices` before, the loop waits for it all the same, once, as for any import.
     """
     done: SimpleQueue[None] = SimpleQueue()
 

@@ -7,12 +7,13 @@ reference that leads nowhere) says nothing of a value, which is accepted then. R
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from langchain_core.tools import BaseTool, Tool
@@ -207,6 +208,17 @@ def _leaves(value: Any, known: Collection[str]) -> Iterator[str]:
             yield from _leaves(each, known)
     elif value is not None and not isinstance(value, bool):
         yield str(value).casefold()
+
+
+async def import_validators() -> None:
+    """Import what holds a value against a JSON schema without blocking the event loop: it takes up to 80 ms, once."""
+    if not _import_validators.cache_info().currsize:
+        await asyncio.to_thread(_import_validators)
+
+
+@cache
+def _import_validators() -> None:
+    _by_json_schema({})({})  # the first schema brings the schema of schemas with it
 
 
 def _by_json_schema(schema: Mapping[str, Any]) -> Finder:

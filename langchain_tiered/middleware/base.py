@@ -13,6 +13,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from langchain_tiered.accounting.entries import HELD
+from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.errors import BudgetExceededError, ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
@@ -70,6 +71,7 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Do what `wrap_model_call` does."""
+        await import_prices()
         memory = self._entered(request)
         if memory.placed is not None:
             return await self.acalled(memory, request, handler)

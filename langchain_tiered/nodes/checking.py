@@ -16,6 +16,7 @@ from langgraph.types import Command, Overwrite
 from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.recorder import Recorder, rebook, recording
 from langchain_tiered.cascade.checks import CheckInput
+from langchain_tiered.cascade.schemas import import_validators
 from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
 from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
@@ -72,6 +73,8 @@ class Judge:
         is_tool_turn: bool = False,
     ) -> Verdict:
         """Do what `verdict` does."""
+        if given.answer.tool_calls or given.schema is not None:
+            await import_validators()
         checks, policy = self._checks(tier, state, is_tool_turn), self.ladder.policy
         if need_no_model(checks):
             return verdict_of(checks, given, policy.thresholds)

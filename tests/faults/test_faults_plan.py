@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_tiered.errors import ConfigurationError
-from langchain_tiered.offline.faults import FAULTS, Fault, Faults
+from langchain_tiered.offline.faults import FAULTS, Fault, Faults, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,23 @@ def test_draws_keep_their_rates_and_change_with_the_seed_and_the_model() -> None
 def test_draws_are_the_same_in_every_process_and_version() -> None:
     plan = Faults.rate({"rate_limit": 0.5}, seed=7)
     assert [plan.decide(MINI, call, call) is not None for call in range(1, 13)] == [0, 1, 0, 0, 1, 1, 0, 1, 1, 0, 0, 1]
+
+
+def test_draws_by_request_hang_on_what_is_asked_and_not_on_the_order_of_the_calls() -> None:
+    plan = Faults.rate({"rate_limit": 0.5}, seed=7, by="request")
+    asked = [f"{fingerprint(b'%d' % number)}:1" for number in range(1000)]
+    drawn = [plan.decide(MINI, call, call, request) for call, request in enumerate(asked, 1)]
+    late = [plan.decide(MINI, 1001 - call, call + 7, request) for call, request in enumerate(asked, 1)]
+    assert drawn == late
+    assert sum(fault is not None for fault in drawn) == pytest.approx(500, abs=60)
+    assert drawn != [plan.decide(MINI, call, call, f"{request[:-1]}2") for call, request in enumerate(asked, 1)]
+    assert drawn != [plan.decide(NANO, call, call, request) for call, request in enumerate(asked, 1)]
+
+
+def test_requests_that_differ_in_the_ids_of_tool_calls_alone_are_one() -> None:
+    said = b'{"messages": [{"tool_calls": [{"id": "%b"}]}, {"tool_call_id": "%b", "content": "%b"}]}'
+    assert fingerprint(said % (b"call_1", b"call_1", b"x")) == fingerprint(said % (b"call_2", b"call_2", b"x"))
+    assert fingerprint(said % (b"call_1", b"call_1", b"x")) != fingerprint(said % (b"call_1", b"call_1", b"y"))
 
 
 def test_rates_of_nothing_and_of_everything() -> None:
@@ -123,6 +140,7 @@ def test_file_gives_the_same_plan(tmp_path: Path) -> None:
         ('{"rates": [1]}', "rates are"),
         ('{"script": "slow"}', "script is 'slow'"),
         ('{"seed": "x"}', "seed is 'x'"),
+        ('{"by": "chance"}', "by 'chance'.*'request'"),
     ],
 )
 def test_wrong_file_is_named_with_its_line(tmp_path: Path, text: str, told: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -27,11 +26,12 @@ from langchain_tiered.cascade import finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatResult
 
-    from langchain_tiered.cascade import CheckInput
+    from langchain_tiered.cascade import Check, CheckInput
 
 Kind: TypeAlias = Literal["label", "refund", "proof", "pinned", "own model", "cut off"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -69,13 +69,13 @@ class Gate:
         self.waiting += 1
         if self.waiting >= self.expected:
             self.opened.set()
-        await self.opened.wait()
+        await asyncio.wait_for(self.opened.wait(), 60)
 
 
 class CrowdModel(ScriptedModel):
     """Waits at the gate where it is awaited; uses as many tokens as tell whose call it was."""
 
-    gates: list[Any] = []  # noqa: RUF012  (pydantic copies it)
+    gates: Any = ()  # of no other type, or pydantic would copy the list, which grows
 
     def _answer(self, messages: Sequence[BaseMessage]) -> AIMessage:
         number = number_of(messages)
@@ -199,7 +199,8 @@ def agent_of(body: str, gates: list[Gate]) -> Any:
     """Return the one agent object that all share."""
     names: tuple[str, ...] = ("nano", "mini", "flagship")
     tiers = [Tier(name, model(name, said_by(name), CrowdModel, gates=gates), criteria=name) for name in names]
-    checks, saver = [finished, same_number], InMemorySaver()
+    checks: list[Check] = [finished, same_number]
+    saver = InMemorySaver()
     if body == "create_tiered_agent":
         budget = Budget(thread_limit_usd=LIMIT_USD)
         return create_tiered_agent(tiers, tools=[refund], checks=checks, budget=budget, checkpointer=saver)

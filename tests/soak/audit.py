@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genai_prices import Usage, calc_price
 from langchain_core.messages import AIMessage
+from soak.work import FIRST, Fields, work_of
 
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.offline.faults import MODELS
-from soak.work import FIRST, Fields, work_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_tiered.types import LedgerEntry
     from soak.bodies import Ended
     from soak.serving import Report
+
+    from langchain_tiered.types import LedgerEntry
 
 ERRORS = frozenset(
     {
@@ -38,7 +39,7 @@ ERRORS = frozenset(
 CUT_OFF = "The answer begins, and"
 """What the server cuts a tool call down to where it stops at a length."""
 
-_TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 
 class Note(NamedTuple):
@@ -56,11 +57,11 @@ class Note(NamedTuple):
 def noted(ended: Ended) -> Note:
     """Look at a request that has ended."""
     end = type(ended.error).__name__ if ended.error is not None else _end(ended)
-    calls = [
-        [entry["tier"], entry["role"], entry["outcome"], *(entry[name] for name in _TOKENS), entry["cost_usd"]]
-        for entry in ended.ledger
-    ]
-    return Note(ended.work.number, end, calls, list(_problems(ended, end)))
+    return Note(ended.work.number, end, list(map(_call, ended.ledger)), list(_problems(ended, end)))
+
+
+def _call(entry: Any) -> list[Any]:
+    return [entry["tier"], entry["role"], entry["outcome"], *(entry[name] for name in TOKENS), entry["cost_usd"]]
 
 
 def _end(ended: Ended) -> str:
@@ -131,7 +132,7 @@ def compared(notes: Sequence[Note], report: Report) -> tuple[Paid, list[str]]:
         problems.append(f"the ledgers lack {unread.total()} usages that the server told, as {next(iter(unread))}")
     if invented:
         problems.append(f"the ledgers have {invented.total()} usages that the server never told")
-    for place, name in enumerate(_TOKENS):
+    for place, name in enumerate(TOKENS):
         booked = sum(call[3 + place] or 0 for call in calls) + sum(bill[1 + place] for bill in unread.elements())
         told = report.stats["tokens"][name] - report.stats["untold_tokens"][name]
         if booked != told:
@@ -156,8 +157,8 @@ def done_once(notes: Sequence[Note], asked: Sequence[int], rows: Sequence[tuple[
     refunds = {FIRST + note.number: note.end for note in notes if work_of(note.number).kind == "refund"}
     yield from (f"order {order}: refunded {count} times" for order, count in Counter(asked).items() if count > 1)
     written = {order for order, _, _ in rows}
-    if written != set(asked) or not written <= refunds.keys():
-        yield f"rows nobody asked for, or that were not written: {sorted(written ^ set(asked) | written - refunds.keys())}"
+    if unlike := (written ^ set(asked)) | (written - refunds.keys()):
+        yield f"rows that nobody asked for, or that were not written: {sorted(unlike)}"
     if lacking := sorted(order for order, end in refunds.items() if end == "right" and order not in written):
         yield f"said to be refunded, and not: {lacking}"
     yield from (f"wrong row {row}" for row in rows if row[1:] != (8950, "It came late."))

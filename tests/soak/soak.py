@@ -84,14 +84,22 @@ def _throughput() -> list[str]:
     """Measure requests per second at 64 at once without faults, in turns with graphs that are written by hand."""
     _say("Throughput without faults ...")
     overhead, serving = import_module("overhead"), import_module("_server")
-    client = import_module("langchain_openai").ChatOpenAI
+    model, client = import_module("langchain_openai").ChatOpenAI, import_module("openai").DefaultAsyncHttpxClient
 
     async def measured(url: str) -> Any:
-        models = {
-            tier: client(model=name, base_url=url, api_key="none", max_retries=0)
-            for tier, name in overhead.MODELS.items()
-        }
-        return await overhead.concurrent(overhead.agents(models), overhead.Effort(bursts=8, burst=256))
+        async with client() as lines:
+            models = {
+                tier: model(
+                    model=name,
+                    base_url=url,
+                    api_key="none",
+                    max_retries=0,
+                    http_socket_options=(),
+                    http_async_client=lines,
+                )
+                for tier, name in overhead.MODELS.items()
+            }
+            return await overhead.concurrent(overhead.agents(models), overhead.Effort(bursts=12))
 
     with serving.server() as url:
         rows = asyncio.run(measured(url))

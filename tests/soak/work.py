@@ -13,13 +13,13 @@ from zlib import crc32
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
-from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_core.messages import BaseMessage
+    from langchain_core.messages.ai import UsageMetadata
 
 Kind = Literal["label", "refund", "doubt", "fields", "proof"]
 Body = Literal["graph", "middleware"]

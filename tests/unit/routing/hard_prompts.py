@@ -1,6 +1,7 @@
 """Prompts of our own that deceive a reader of words: hard ones without tell-tale words, and easy ones that look hard.
 
-They were written before the rules that they test, and no rule was fitted to them line by line.
+`HARD` and `EASY` were written before the rules of their day were changed, `HARD_LATER` and `EASY_LATER` after, and
+`HARD_LAST` against what the rules had then learnt. The rules were cut back after each of the last two.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ Keep the old platform alive for its three last customers?""".splitlines()
 """Law, medicine, proofs, concurrency, finance and strategy, where a cheap answer is dear."""
 
 EASY = tuple(
-    """\
-I have to prove my identity, where do I upload my passport?
+    line.replace(r"\n", "\n")
+    for line in r"""I have to prove my identity, where do I upload my passport?
 How do I prove that I am the owner of the account?
 I cannot prove my address, which papers do you take?
 My card was declined at the pharmacy, can I use it again?
@@ -161,7 +162,7 @@ good morning
 Classify the clause as one of: liability, payment, term.\n\nThe supplier is liable for gross negligence only.
 Label the abstract with one of these categories: algebra, analysis, topology.\n\nWe prove that every ring is a sum.
 Which of these labels fits: theorem, lemma, definition?\n\nA ring is a set with two operations such that it is a group.
-Triage the note: urgent, routine or admin. Reply with the label.\n\nThe patient asks for a copy of her cardiology letter.
+Triage the note: urgent, routine or admin. Reply with the label.\n\nShe asks for a copy of her cardiology letter.
 Is the tone of this review positive or negative?\n\nThe proof in chapter nine is beautiful and the index is a mess.
 Categorise the ticket: refund, delivery, other.\n\nI have proof that the courier never rang.
 Assign one of these tags: bug, praise, question.\n\nThe optimizer is wonderful and the concurrency just works.
@@ -184,9 +185,9 @@ Do the two sentences mean the same? Yes or no.\n1: The court dismissed the claim
 Is sentence 2 a paraphrase of sentence 1?\n1: The lock is held.\n2: Nobody holds the lock.
 Does the second sentence follow from the first? Answer yes or no.\nA: All rings are groups.\nB: Some rings are groups.
 Question: When was the appeal filed?\nText: The claim was brought in May. The appeal was filed on 3 June.
-Question: Who held the lock?\nLog: worker 7 took the lock at 10:02. worker 9 waited for it. worker 7 released it at 10:05.
+Question: Who held the lock?\nLog: worker 7 took the lock at 10:02. worker 9 waited for it until 10:05.
 What is the dose in this note?\n\nMs Adeyemi, 61. Amiodarone 200 mg once a day, INR weekly, next visit on 4 May.
-Who signed the agreement below?\n\nThis agreement was signed in Turin on 9 May by Ada Conti for Lumen and Jo Park for Vale.
+Who signed the agreement below?\n\nIt was signed in Turin on 9 May by Ada Conti for Lumen and Jo Park for Vale.
 How much was the fee in the text below?\n\nThe arbitration took nine days. The fee of the tribunal was 41,200 EUR.
 When does the option expire, by the text below?\n\nThe call, struck at 40, expires on 19 June and settles in cash.
 What are the topics in the sentence: the scheduler starves the writer when two readers hold the lock.
@@ -218,6 +219,151 @@ Please cancel my order of the differential geometry course.
 I need to update my phone number.
 How do I close my account?
 Do you accept gift cards for the bar exam course?
-My voucher for the chess strategy course does not work.""".replace("\\n", "\n").split("\n")
+My voucher for the chess strategy course does not work.""".splitlines()
 )
 """Tickets, lookups, labels and extraction with long words, legal or mathematical matter, or "prove" in them."""
+
+HARD_LATER = tuple(
+    line.replace(r"\n", "\n")
+    for line in r"""My ex emptied our joint account the day before the hearing. Can I get it back?
+I paid for the course and the school closed. Who owes me what?
+The bank froze my account over a transfer from my brother abroad. What are my options?
+Our landlord sold the flat. Does my rent go on as it was?
+The parcel was signed for by a neighbour who denies it. Whose loss is it?
+He gave notice by text message. Is that enough?
+The licence says share alike and we link to it at run time. Must we publish?
+My co-author put my chapter under his name in another country.
+A court abroad ordered us to hand over mails that our own law protects. Which one do we obey?
+They offer a settlement that ends on Monday and say nothing of costs.
+My son took two of his grandfather's heart pills. He is three.
+She stopped the steroid on her own last week and is now faint and cold.
+When may he start the blood thinner again after the bleed?
+Two tests say no, the picture says yes. Treat?
+His sodium went from 112 to 128 overnight. Good news?
+What else could it be, if the lumbar puncture is clean?
+The tremor is gone at rest and back when she reaches.
+Can these three be taken together: tramadol, sertraline, linezolid?
+Her calf is swollen since the flight and she is on the pill.
+Who was right about the hidden variables, Einstein or Bohr, and by which experiment?
+Does the series of the reciprocals of primes converge?
+Is the rank of a matrix stable under small changes of it?
+Every bounded sequence in this space has a weak limit. When is it strong?
+Where does the argument use that the field is closed?
+Colour the plane so that no two points at distance one agree. How few colours?
+Was the use of Zorn's lemma needed there?
+What is the order of the automorphism group of the Petersen graph?
+How many spanning trees does the cube have?
+Two servers hold the same lease after the network came back.
+The payment goes through, the order is lost, and the log shows both as done.
+Our transactions roll back only on the replica.
+My app freezes when the phone is turned while a request is out.
+Why is my transaction slower with the index than without?
+The lock is released in the finally block and still held.
+Do I need a barrier after the write?
+One worker gets all the orders, the seven others idle.
+Is the yield worth the maturity here?
+The invoice is in dollars, our costs are in yen, and the year closes in June.
+I can top up my pension or pay the mortgage. Which?
+A refund of the deposit would breach our covenant. What do we tell the client?
+We lose the account if we raise the price, and money if we do not.
+Close the plant or retool it?
+Should the vouchers be booked as debt?
+Our investor wants the option pool before the round, not after.
+Are we a platform or a shop?
+The regulator asks for a plan by noon and the plant is still on fire.
+Is this message a threat or a joke? He wrote: see you at the gate, bring the papers.
+Does the note amount to a resignation or not?\n\nI have had it. Find somebody else for Monday.
+When did the limitation begin?\n\nThe roof was built in 2009, leaked first in 2014, and was repaired without success.
+Sort these creditors by rank: the bank with a pledge, the tax office, the workers, my aunt.""".splitlines()
+)
+"""The same, written later. Some lean on the very forms that rules are tempted to trust."""
+
+EASY_LATER = tuple(
+    line.replace(r"\n", "\n")
+    for line in r"""How do I get a copy of my contract?
+Where can I download my tax statement?
+My login stopped working this morning.
+I ordered the wrong edition of the anatomy atlas, can I send it back?
+Has my payment for the conference on proof theory gone through?
+How do I turn off the notifications?
+Is the museum open on Mondays?
+Can I bring a guest to the lecture on game theory?
+What is the fee for a replacement card?
+I never got the confirmation e-mail.
+Please change the delivery address of my order to 4 Mill Lane.
+The voucher code is not accepted.
+My subscription was renewed although I had cancelled it.
+Do I need a passport to open an account?
+Who founded the Red Cross?
+Who was the first president of Brazil?
+When was the euro introduced?
+When did Ludwig Wittgenstein die?
+Where was the Treaty of Westphalia signed?
+In which year was insulin discovered?
+What is the currency of Sweden?
+What does NATO stand for?
+What is the melting point of gallium?
+How do you spell Nietzsche?
+What time does the last train to Basel leave?
+Which planet is the largest?
+How far is it from Oslo to Bergen?
+good evening
+hello, thanks a lot
+Perfect, bye
+Put the ticket into one of these queues: fraud, cards, loans. Reply with the queue.\n\nSomebody proved to be me.
+Is the sentiment positive, negative or neutral?\n\nA rigorous book, and dull.
+Does this comment contain an insult? Yes or no.\n\nYour lemma is as empty as your head.
+Do the sentences mean the same thing?\n1: The appeal failed.\n2: The court rejected the appeal.
+Was this review written by a happy or an unhappy customer?\n\nThe theorem prover crashed twice a day.
+Extract every company and its role.\n\nLender: Marlow Bank. Borrower: Oriel Ltd. Guarantor: Vale Holdings.
+List all the drugs in the note.\n\nOn bisoprolol 2.5 mg and ramipril 5 mg; paracetamol as needed.
+What are the names in this paragraph?\n\nJudge Abara heard Mr Lind and Ms Ortega.
+Pull out the dates.\n\nFiled 4 March, heard 9 June.
+Who signed the lease?\n\nThe lease of 3 May was signed by Jo Park for the owner, in Turin.
+When does the warranty end?\n\nThe warranty of the pump ends on 14 August 2027, that of the motor later.
+How much was the fine?\n\nThe authority fined the exchange 2.4 million EUR for late reports on 3 July.
+Sort these by date, oldest first:\n- 9 June 2021 judgment\n- 1 May 2020 filing
+Rank the loans by amount, highest first:\n- 12,000 at 4 %\n- 9,500 at 3 %
+Order the names alphabetically: Noether, Abel, Galois.
+Classify this paper as theory or experiment.\n\nWe prove a bound on the entropy of black holes.
+Which tag fits, bug or wish?\n\nThe deadlock detector has no dark mode.
+Copy the docket number from the text.\n\nIn the matter of Harlan v. Ives, docket 22-1187.
+Categorise this expense: travel, food, books.\n\nIntroduction to Stochastic Calculus, 89 EUR.
+Is this e-mail spam or not?\n\nDear friend, my late client left you a hedge fund.""".splitlines()
+)
+"""The same for the easy ones."""
+
+HARD_LAST = tuple(
+    line.replace(r"\n", "\n")
+    for line in r"""How do I get my deposit back from a landlord abroad?
+How do I split the account with my wife before the divorce?
+Where do I stand with an order that the seller cancelled after payment?
+I want to end the lease early and keep the refund.
+Please change the clause so that we keep the account when he leaves.
+I need to move my pension transfer before the new tax year.
+My card has been used by my son for bets.
+Which payment do I make first, the tax or the wages?
+How do I order the proofs so that none is circular?
+Can I get a refund of tax that my late mother paid?
+I forgot two doses of the anticoagulant after the surgery.
+I cannot feel my left hand since last night.
+I was charged with a crime that my brother did.
+My order has no inverse in this group.
+Where does the payment of the option sit in our balance sheet?
+How does the transfer of risk work when the ship is late?
+When was the contract of Smith and Vale formed?
+Who was at fault in the collision of the Andrea Doria?
+Where was the Federal Reserve wrong in 1929?
+Who wrote the buffer that the second thread reads?
+Who changed the invariant between the two calls?
+What is the symbol of the operator in this gauge?
+What was the currency of the debt, for the purpose of the treaty?
+Is the sentence too harsh? Answer yes or no.\n\nFour years for a first theft of 900 EUR.
+Does this message bind us as an offer, yes or no?\n\nWe could do 400 a piece, if the boss agrees.
+Are these two sentences of the will consistent, or do they not say the same thing?
+List the risks in this paragraph.\n\nThe buyer takes over all debts, known or not.
+Find the weak point in the text.\n\nSales fell when we raised prices, so prices must be cut.
+Which of the drugs in the note has to go?\n\nTramadol, sertraline, linezolid; fever since noon.
+What are the gaps in the text below?\n\nThe claim follows by compactness, since the net has a limit.""".splitlines()
+)
+"""Hard ones in the very forms that easy ones have."""

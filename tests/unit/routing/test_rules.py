@@ -10,6 +10,7 @@ from time import perf_counter
 
 import pytest
 from langchain_core.messages import HumanMessage
+from tests.unit.routing.hard_prompts import EASY, EASY_LATER, HARD, HARD_LAST, HARD_LATER
 
 from langchain_tiered.routing import NO_TOOLS, ToolFacts, classify_by_rules, facts_of
 from langchain_tiered.types import Classification, Facts, TierFacts
@@ -101,6 +102,55 @@ def test_structure_speaks_in_every_language() -> None:
     assert found["task"] == "code"
 
 
+@pytest.mark.parametrize("schema", [False, True])
+@pytest.mark.parametrize("prompts", [HARD, HARD_LATER, HARD_LAST], ids=["first", "later", "in easy forms"])
+def test_hard_prompts_without_telltale_words_are_not_held_for_easy(prompts: tuple[str, ...], schema: bool) -> None:  # noqa: FBT001  (a column of the table)
+    found = [said(text, schema=schema) for text in prompts]
+    cheap = [text for text, each in zip(prompts, found, strict=True) if each is not None and each["tier"] == "nano"]
+    assert len(cheap) <= (0.15 if schema and prompts is HARD_LAST else 0.05) * len(prompts), cheap
+
+
+@pytest.mark.parametrize("prompts", [EASY, EASY_LATER], ids=["first", "later"])
+def test_easy_prompts_that_look_hard_are_not_sent_up_by_rule(prompts: tuple[str, ...]) -> None:
+    found = [said(text) for text in prompts]
+    dear = [text for text, each in zip(prompts, found, strict=True) if each is not None and each["tier"] != "nano"]
+    assert len(dear) <= 0.05 * len(prompts), dear
+    assert sum(each is not None for each in found) >= 0.4 * len(prompts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the boiling point of ethanol in degrees Celsius?",
+        "Who painted the Sistine Chapel?",
+        "Where was the Treaty of Westphalia signed?",
+    ],
+)
+def test_a_plain_fact_is_a_lookup_only_where_no_tool_may_be_meant(text: str) -> None:
+    found = said(text)
+    assert found is not None
+    assert (found["task"], found["tier"]) == ("lookup", "nano")
+    assert said(text, ORDERS) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("Rank these offers, cheapest first:\n- Bluevan 7.90 USD\n- Swiftpost 5.40 USD", "rank"),
+        ("Do the two sentences mean the same? Yes or no.\n1: It rains.\n2: Rain falls.", "classify"),
+        ("Does the message mention a refund? Yes or no.\n\nMy kettle came late.", "classify"),
+        ("Was this note by a happy or an unhappy customer?\n\nThe kettle came late.", "classify"),
+        ("What are the names in this note?\n\nMs Abara met Mr Lind.", "extract"),
+        ("Who pays the fee?\n\nThe fee of the tribunal is paid by the party that brings the claim.", "extract"),
+        ("Which is right?\nOptions:\n- the first\n- the second", "reason"),
+    ],
+)
+def test_the_form_of_the_question_tells_what_is_wanted(text: str, task: str) -> None:
+    found = said(text)
+    assert found is not None
+    assert found["task"] == task
+
+
 @pytest.mark.parametrize(
     ("text", "tools", "images", "schema", "task"),
     [
@@ -171,4 +221,4 @@ def test_rules_are_right_on_public_prompts_where_they_speak() -> None:
         spoken[row["source"]] += found is not None
         right[row["source"]] += found is not None and found["tier"] == row["tier"]
     assert min(right[source] / spoken[source] for source in spoken if spoken[source]) >= 0.98
-    assert sum(spoken[source] / total[source] for source in total) / len(total) >= 0.45
+    assert sum(spoken[source] / total[source] for source in total) / len(total) >= 0.6
