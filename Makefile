@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make run` and `make test`. Both make the environment first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-blocked record crash check format studio bench clean
+.PHONY: help run test test-blocked record soak crash check format studio bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,9 @@ test-blocked: $(VENV)/.dev  ## Run all tests without a network, where the system
 record: $(VENV)/.dev  ## Record the cassettes anew: over the offline server, or with OPENAI_API_KEY over the real API
 	@VCR_RECORD_MODE=all $(BIN)/python -m pytest tests/replay -q -p no:xdist
 
+soak: $(VENV)/.dev  ## Make 5,000 requests at 64 at once while a fifth of all calls breaks, and audit every one
+	@$(BIN)/python -W error tests/soak/soak.py
+
 crash: $(VENV)/.dev  ## Kill a process 50 times with SQLite and with Postgres, and see that nothing is lost or done twice
 	@CRASH_KILLS=50 $(BIN)/python -m pytest tests/crash -q -s -p no:xdist
 
@@ -45,6 +48,7 @@ studio: $(VENV)/.dev  ## Open the graphs in LangGraph Studio
 bench: $(VENV)/.dev  ## Measure overhead, checks, waiting and the offline server against baselines
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/cascade.py
+	$(BIN)/python benchmarks/budget.py
 	$(BIN)/python benchmarks/server.py
 
 clean:  ## Remove the environment and all that was built

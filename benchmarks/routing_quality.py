@@ -5,11 +5,13 @@ python benchmarks/routing_quality.py  # half a minute; reads ../shared/data, wri
 ```
 
 Every family weighs the same, and the F1 is averaged over nano, mini and flagship: a constant answer cannot pass 1/3.
-The plain average over sources is no measure, since always-nano scores 0.77 on it. Rows of gsm8k and bbh are right at mini
-and above. Where the rules are unsure there is no tier without a model: such a doubt counts as the flagship, which is the
-policy's choice without a classifier, and beside it as mini. The rules are written by hand. A few prompts of every family
-were read by who wrote them, and those of the families in `TUNED` moved a rule; the others did not. The outcome tables are Parquet files
-and want `pyarrow`, which nothing else here needs; without it they are left out.
+The plain average over sources is no measure, since always-nano scores 0.77 on it. Rows of gsm8k and bbh are right at
+mini and above. Where the rules are unsure there is no tier without a model: such a doubt counts as the flagship, which
+is the policy's choice without a classifier, and beside it as mini.
+
+The rules are written by hand. A few prompts of every family were read by who wrote them; those of the families in
+`TUNED` moved a rule, the others did not. The outcome tables are Parquet files and want `pyarrow`, which nothing else
+here needs; without it they are left out.
 """
 
 from __future__ import annotations
