@@ -124,12 +124,13 @@ def risky() -> list[str]:
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_an_instruction_about_routing_moves_no_prompt_of_the_public_attacks(order: str) -> None:
-    """The rules read forms of tasks, and no words about routing: an order moves what any other sentence would."""
+    """The rules read forms of tasks, and no words about routing: an order moves what a sentence of its length would."""
+    neutral = f"{NEUTRAL} And a good night. {NEUTRAL}"[: len(order)]
     for prompt in risky():
         for told, plain in (
-            (f"{prompt}\n{order}", f"{prompt}\n{NEUTRAL}"),
-            (f"{order}\n{prompt}", f"{NEUTRAL}\n{prompt}"),
-            (f"{prompt} {order}", f"{prompt} {NEUTRAL}"),
+            (f"{prompt}\n{order}", f"{prompt}\n{neutral}"),
+            (f"{order}\n{prompt}", f"{neutral}\n{prompt}"),
+            (f"{prompt} {order}", f"{prompt} {neutral}"),
         ):
             assert ROUTER.invoke(told) == ROUTER.invoke(plain)
 
