@@ -125,27 +125,32 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
         given = [*(() if tier.name in below else tools), *tier.tools]
         made[tier.name] = makers.node(tier, given, known.names + known.provider if tier.name in below else ())
     ahead = makers.ahead() if policy.speculate else ()
-    builder.add_node(
-        "classify",
-        ClassifyNode(
-            router, tools=known, schema=response_format is not None, without_tools=below, ahead=ahead, budget=budget
-        ),
+    classify = ClassifyNode(
+        router, tools=known, schema=response_format is not None, without_tools=below, ahead=ahead, budget=budget
     )
-    for name_of_tier, node in made.items():
-        builder.add_node(name_of_tier, node)
-        builder.add_edge(name_of_tier, "check")
-    names = [tier.name for tier in tiers]
-    asked = ("check",) if policy.on_no_answer == "ask" else ()
-    builder.add_node(
-        "check",
-        CheckNode(ladder, schema=response_format, system_prompt=system_prompt),
-        destinations=(*names, *asked, END),
-    )
-    builder.add_edge(START, "classify")
-    builder.add_conditional_edges("classify", route_by_tier, names)
+    check = CheckNode(ladder, schema=response_format, system_prompt=system_prompt)
+    _connect(builder, classify, made, check, again=policy.on_no_answer == "ask")
     graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
     graph.stream_channels = list(graph.output_channels)  # attempts, and what is in them, are not streamed
     return graph
+
+
+def _connect(
+    builder: StateGraph[Any, Any, Any, Any],
+    classify: ClassifyNode,
+    made: dict[str, Runnable[Any, Any]],
+    check: CheckNode,
+    *,
+    again: bool,
+) -> None:
+    """Draw the graph: `classify`, a node for each tier, and `check`, which comes `again` before it asks a human."""
+    builder.add_node("classify", classify)
+    for name, node in made.items():
+        builder.add_node(name, node)
+        builder.add_edge(name, "check")
+    builder.add_node("check", check, destinations=(*made, *(["check"] if again else []), END))
+    builder.add_edge(START, "classify")
+    builder.add_conditional_edges("classify", route_by_tier, list(made))
 
 
 class _Makers:
