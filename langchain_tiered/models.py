@@ -18,7 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tiered.accounting import entries
 from langchain_tiered.accounting.rates import import_prices, rates_of
 from langchain_tiered.errors import ModelNotBuiltError
-from langchain_tiered.types import Tier, TierFacts
+from langchain_tiered.types import Tier, TierFacts, named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,10 +204,7 @@ class Models:
     def _rates(self, tier: Tier, context: object) -> Rates | None:
         wanted = self._wanted(tier, context, 0)
         own = tier.rates if wanted is tier.model or wanted == tier.model else None
-        if isinstance(wanted, str):
-            return rates_of(wanted, rates=own, factor=tier.price_factor)
-        told = wanted._get_ls_params()  # noqa: SLF001  (how LangChain itself names a model's provider)
-        name, provider = told.get("ls_model_name"), told.get("ls_provider")
+        name, provider = named(wanted)
         return rates_of(name, provider=provider, rates=own, factor=tier.price_factor)
 
     def _profile(self, tier: Tier, context: object) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_tiered.accounting.rates import Tokens, price_usd, provider_calls, tokens_of
 from langchain_tiered.cascade.failures import failure_of
-from langchain_tiered.types import LedgerEntry, Rates
+from langchain_tiered.types import LedgerEntry, Rates, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +143,7 @@ def _own_name(model: BaseChatModel | str) -> str | None:
     """Return the name of a tier's model, as LangChain tells it of each call."""
     if isinstance(model, str):
         return model.partition(":")[2] or model
-    return model._get_ls_params().get("ls_model_name")  # noqa: SLF001  (how LangChain itself names a model)
+    return named(model)[0]
 
 
 def message_of(response: LLMResult | None) -> BaseMessage | None:

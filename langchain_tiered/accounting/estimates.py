@@ -14,11 +14,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_tiered.accounting.rates import Tokens, price_usd, rates_of
 from langchain_tiered.errors import InvalidBudgetError
+from langchain_tiered.types import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from langchain_core.language_models import BaseChatModel
 
     from langchain_tiered.types import Facts, LedgerEntry, Rates, Role, Tier
 
@@ -152,18 +151,10 @@ def expect_priced(tiers: Sequence[Tier]) -> None:
 
 def _unpriced(tier: Tier) -> Iterator[str]:
     for place, model in enumerate((tier.model, *tier.fallbacks)):
-        name, provider = _named(model)
+        name, provider = named(model)
         rates = None if place else tier.rates  # a fallback is not the model that they are for
         if rates_of(name, provider=provider, rates=rates) is None:
             yield name or type(model).__name__
-
-
-def _named(model: BaseChatModel | str) -> tuple[str | None, str | None]:
-    """Return a model's name, as its calls are booked, and its provider; a string tells both in one."""
-    if isinstance(model, str):
-        return model, None
-    told = model._get_ls_params()  # noqa: SLF001  (how LangChain itself names a model and its provider)
-    return told.get("ls_model_name"), told.get("ls_provider")
 
 
 def _search_of(tool: str) -> str:

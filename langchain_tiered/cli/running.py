@@ -119,10 +119,11 @@ def is_expected(error: Exception) -> bool:
     """Tell an error of the library or of a provider, or a loop that found no end, from a bug."""
     if isinstance(error, (TieredError, GraphRecursionError)) or failure_of(error) is not None:
         return True
-    attempts: Sequence[Attempt] = getattr(
-        error, "attempts", ()
-    )  # an answer that nobody could read looks like a bug, but for these
-    return bool(attempts) and attempts[-1]["failure"] is not None
+    # An answer that nobody could read looks like a bug, unless it is what the last attempt failed by. Any other error
+    # has attempts as well: those that were made before it.
+    attempts: Sequence[Attempt] = getattr(error, "attempts", ())
+    unread = failure_of(error, of_call=True)
+    return unread is not None and bool(attempts) and attempts[-1]["failure"] == unread
 
 
 def first_line(error: Exception) -> str:

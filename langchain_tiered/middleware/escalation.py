@@ -20,7 +20,7 @@ from langchain_tiered.routing.facts import facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK, Policy
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.state import Run
-from langchain_tiered.types import Route, place_of
+from langchain_tiered.types import Route, named, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -211,8 +211,8 @@ def is_of(tier: Tier, model: BaseChatModel | None) -> bool:
     """Tell whether a model is the tier's own, which may be named as `provider:model`."""
     if model is None or not isinstance(tier.model, str):
         return tier.model is model
-    named = model._get_ls_params()  # noqa: SLF001  (how LangChain itself names a model's provider)
-    return tier.model == f"{named.get('ls_provider')}:{named.get('ls_model_name')}"
+    name, provider = named(model)
+    return tier.model == f"{provider}:{name}"
 
 
 def own_route(ladder: Ladder, own: BaseChatModel | None, request: ModelRequest[Any]) -> Route:

@@ -21,7 +21,15 @@ from langchain_tiered.types.records import (
     Task,
     Verdict,
 )
-from langchain_tiered.types.tiers import RESERVED_CHARACTERS, RESERVED_NAMES, Rates, Tier, checked_tiers, place_of
+from langchain_tiered.types.tiers import (
+    RESERVED_CHARACTERS,
+    RESERVED_NAMES,
+    Rates,
+    Tier,
+    checked_tiers,
+    named,
+    place_of,
+)
 
 if TYPE_CHECKING:
     from langchain_tiered.types.tiers import Tool as Tool  # an alias for annotations, which runs nowhere
@@ -46,5 +54,6 @@ __all__ = [
     "TierFacts",
     "Verdict",
     "checked_tiers",
+    "named",
     "place_of",
 ]

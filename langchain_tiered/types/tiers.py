@@ -159,6 +159,14 @@ def _told(model: object) -> str:
     return repr(model if isinstance(model, str) else name or type(model).__name__)
 
 
+def named(model: BaseChatModel | str) -> tuple[str | None, str | None]:
+    """Return a model's name, as its calls are booked, and its provider; a string tells both in one."""
+    if isinstance(model, str):
+        return model, None
+    told = model._get_ls_params()  # noqa: SLF001  (how LangChain itself names a model and its provider)
+    return told.get("ls_model_name"), told.get("ls_provider")
+
+
 def _is_above_zero(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 < value < float("inf")
 

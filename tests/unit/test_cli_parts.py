@@ -8,15 +8,16 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes import say, tiers
+from fakes import LABEL, ask, fail, say, tiers
 from langchain_core.messages import AIMessage, HumanMessage
 from rich.console import Console
 
+from langchain_tiered import create_tiered_agent
 from langchain_tiered.accounting import Ledger
 from langchain_tiered.cli import tables
 from langchain_tiered.cli.progress import progress
 from langchain_tiered.cli.records import Record, read_records, text_record
-from langchain_tiered.cli.running import Agents, Result, run_all
+from langchain_tiered.cli.running import Agents, Result, is_expected, run_all
 from langchain_tiered.cli.setup import serving
 from langchain_tiered.models import default_tiers
 from langchain_tiered.routing import TierRouter, facts_of
@@ -203,3 +204,22 @@ def test_expectations_name_the_records_that_went_elsewhere() -> None:
 
 def test_without_any_call_nothing_is_claimed_to_be_saved() -> None:
     assert "saved       $0\n" in "\n".join(line.rstrip() for line in printed(tables.savings(Ledger())).split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        pytest.param(ConnectionError("down, too"), True, id="an outage"),
+        pytest.param(json.JSONDecodeError("no JSON", "", 0), True, id="an answer that nobody could read"),
+        pytest.param(KeyError("total"), False, id="a bug"),
+        pytest.param(
+            type("MissError", (Exception,), {"__module__": "vcr.errors"})("miss"), False, id="a missing recording"
+        ),
+    ],
+)
+def test_a_bug_after_a_failed_attempt_is_still_a_bug(second: Exception, expected: bool) -> None:  # noqa: FBT001  (a row)
+    agent = create_tiered_agent(tiers(nano=fail(ConnectionError("down")), mini=fail(second)))
+    with pytest.raises(type(second)) as told:
+        agent.invoke(ask(LABEL))
+    assert told.value.attempts[0]["failure"]["kind"] == "outage"  # type: ignore[attr-defined]
+    assert is_expected(told.value) is expected
