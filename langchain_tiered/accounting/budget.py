@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from itertools import compress, count
+from itertools import count
+from math import fsum
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -174,14 +175,16 @@ class Meter:
             run_id: The run; entries that it has booked already count for both limits.
         """
         meter, booked = cls(budget), book(None, entries)
-        of_run = [run_id is not None and entry["run_id"] == run_id for entry in booked]
         # The known costs are added up at once: a ledger may be long, and this is done in every run.
-        known = _known_usd(booked)
-        meter._dearest = max(known, default=Decimal(0))
-        meter._accounts["thread"].spent = sum(known, Decimal(0))
-        meter._accounts["run"].spent = sum(_known_usd(compress(booked, of_run)), Decimal(0))
-        for entry, is_of_run in zip(booked, of_run, strict=True):
+        costs = [entry["cost_usd"] for entry in booked]
+        known = [cost for cost in costs if cost is not None]
+        of_run = [entry for entry in booked if run_id is not None and entry["run_id"] == run_id]
+        meter._dearest = _amount(max(known, default=0.0))
+        meter._accounts["thread"].spent = _sum_usd(known)
+        meter._accounts["run"].spent = _sum_usd(entry["cost_usd"] for entry in of_run if entry["cost_usd"] is not None)
+        for entry in booked if len(known) < len(costs) else ():
             if entry["cost_usd"] is None:
+                is_of_run = run_id is not None and entry["run_id"] == run_id
                 reserved: float | None = dict[str, Any](entry).get("reserved_usd")
                 meter._spend(None, _usd(reserved), entry["model"], ("run", "thread") if is_of_run else ("thread",))
         for scope in meter._accounts:
@@ -345,9 +348,9 @@ def _usd(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(repr(float(value)))
 
 
-def _known_usd(entries: Iterable[LedgerEntry]) -> list[Decimal]:
-    costs = [float(entry["cost_usd"]) for entry in entries if entry["cost_usd"] is not None]
-    return list(map(Decimal, map(repr, costs)))
+def _sum_usd(costs: Iterable[float]) -> Decimal:
+    """Return the sum to a millionth of a millionth of a dollar, which makes it that of the numbers as written."""
+    return Decimal(repr(round(fsum(costs), 12)))
 
 
 def _amount(estimate_usd: float) -> Decimal:

@@ -75,11 +75,18 @@ class Call:
         return perf_counter() - self.started
 
 
-def entry_of(run_id: UUID, call: Call, response: LLMResult | None, tokens: Tokens, outcome: Outcome) -> LedgerEntry:
-    """Return the entry of a call that has ended."""
+def entry_of(
+    run_id: UUID,
+    call: Call,
+    response: LLMResult | None,
+    tokens: Tokens,
+    outcome: Outcome,
+    unread: Mapping[str, Any] | None = None,
+) -> LedgerEntry:
+    """Return the entry of a call that has ended; `unread` is what the provider told where its client read nothing."""
     metadata, role, latency_s = call.metadata, role_of(call.metadata), call.latency_s
     ours = "tiered_role" in metadata  # else "tier" is a word of the user's own
-    told = getattr(message_of(response), "response_metadata", {})
+    told = unread or getattr(message_of(response), "response_metadata", {})
     model, calls = _model_name(response, told, metadata), provider_calls(message_of(response))
     terms = {
         "provider": metadata.get("ls_provider") or told.get("model_provider"),
@@ -172,10 +179,18 @@ def is_replayed(message: BaseMessage | None) -> bool:
     return (getattr(message, "usage_metadata", None) or {}).get("total_cost") == 0
 
 
-def usage_on(error: BaseException) -> dict[str, Any] | None:
-    """Return the usage that OpenAI's client leaves on an error about a completion that cannot be parsed."""
-    usage: Any = getattr(getattr(error, "completion", None), "usage", None)
-    return None if usage is None else dict(usage.model_dump())
+def unread_on(error: BaseException) -> dict[str, Any]:
+    """Return the answer, with its `usage`, that a provider gave and its client could not parse; empty without one.
+
+    OpenAI's client leaves it on the error where an answer was cut off, and LangChain the HTTP response where an answer
+    breaks the schema that was asked for.
+    """
+    told: Any = error
+    try:
+        body = told.completion.model_dump() if getattr(told, "completion", None) else told.response.json()
+    except Exception:  # noqa: BLE001  (no response, one without a body, or one of a client that has other methods)
+        return {}
+    return body if isinstance(body, dict) and isinstance(body.get("usage"), dict) else {}
 
 
 def may_be_charged(error: BaseException, call: Call) -> bool:

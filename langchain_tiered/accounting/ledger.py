@@ -38,6 +38,8 @@ _NOTHING_TOLD = LedgerEntry(
 )
 """What is known of an entry before it tells anything."""
 
+_KEYS = _NOTHING_TOLD.keys()
+
 
 class Ledger:
     """The entries of a run, a thread or a block, in the order in which they were booked, and their sums. Immutable.
@@ -163,7 +165,7 @@ def book(left: Iterable[LedgerEntry] | None, right: Iterable[LedgerEntry] | None
     # A dictionary keeps a key's place when its value is replaced.
     booked: dict[str, LedgerEntry] = {}
     for place, entry in enumerate(chain(left or (), right or ())):
-        whole = entry if entry.keys() >= _NOTHING_TOLD.keys() else _made_whole(entry, place)
+        whole = entry if entry.keys() >= _KEYS else _made_whole(entry, place)
         booked[whole["id"]] = whole
     return list(booked.values())
 

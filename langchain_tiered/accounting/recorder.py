@@ -29,7 +29,7 @@ from langchain_tiered.accounting.entries import (
     message_of,
     role_of,
     tokens_in,
-    usage_on,
+    unread_on,
 )
 from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.rates import Tokens, tokens_of
@@ -225,10 +225,11 @@ class Recorder(BaseCallbackHandler):
         self._errors.append(error)
         if (call := self._calls.pop(run_id, None)) is not None:
             response: LLMResult | None = kwargs.get("response")
-            tokens = tokens_in(response)
+            tokens, unread = tokens_in(response), dict[str, Any]()
             if not tokens.output_tokens:  # some providers tell the input first and the output last
-                tokens = tokens_of(usage_on(error))
-            entry = entry_of(run_id, call, response, tokens, "failed")
+                unread = unread_on(error)
+                tokens = tokens_of(unread.get("usage"))
+            entry = entry_of(run_id, call, response, tokens, "failed", unread)
             if tokens == Tokens():
                 entry["cost_usd"] = None if may_be_charged(error, call) else 0.0
             self._end(call, entry)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from fakes import ask
 from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, ValidationError
 
-from langchain_tiered import Tier, create_tiered_agent
+from langchain_tiered import Tier, collect_ledger, create_tiered_agent
 from langchain_tiered.offline.faults import FAULTS, MODELS, Faults
 from langchain_tiered.offline.server import OfflineServer
 from langchain_tiered.testing import ScriptedChatModel
@@ -69,3 +71,20 @@ async def test_classifier_is_not_streamed_to_whoever_streams_the_answer() -> Non
         parts = await _streamed(agent(server.url))
     shown = "".join(part[0].text for mode, part in parts if mode == "messages")
     assert shown == "It is at the depot."
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_answer_that_breaks_its_schema_is_booked_with_what_it_used(method: Any, *, is_async: bool) -> None:
+    class Answer(BaseModel):
+        tier: Literal["nano", "mini"]
+
+    with OfflineServer(models={"gpt-5.4-nano": ScriptedChatModel(script=["{}"], model_name="gpt-5.4-nano")}) as server:
+        model = ChatOpenAI(model="gpt-5.4-nano", base_url=server.url, api_key="x", max_retries=0)
+        asked = model.with_structured_output(Answer, method=method, include_raw=True)
+        with collect_ledger() as ledger, suppress(ValidationError):
+            asyncio.run(asked.ainvoke("hi")) if is_async else asked.invoke("hi")
+        told = server.stats["tokens"]
+    (entry,) = ledger
+    assert (entry["input_tokens"], entry["output_tokens"]) == (told["input_tokens"], told["output_tokens"])
+    assert entry["cost_usd"] == pytest.approx(told["input_tokens"] * 0.20e-6 + told["output_tokens"] * 1.25e-6)

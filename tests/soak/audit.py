@@ -113,9 +113,6 @@ class Paid(NamedTuple):
     """The sum of all ledgers."""
     genai_usd: float
     """The price of what the server told, by `genai_prices` alone."""
-    unread: int
-    """How many usages the client lost: it parses a classification itself, and raises where that breaks its schema,
-    before LangChain or anybody behind it has seen the answer. The ledger has the call at an unknown cost."""
 
 
 def compared(notes: Sequence[Note], report: Report) -> tuple[Paid, list[str]]:
@@ -123,24 +120,21 @@ def compared(notes: Sequence[Note], report: Report) -> tuple[Paid, list[str]]:
     calls = [call for note in notes for call in note.calls]
     bills = Counter(tuple(bill[:-1]) for bill in report.bills if bill[-1])
     usages = Counter((MODELS[call[0]], *call[3:7]) for call in calls if call[3] is not None)
-    unread, invented = bills - usages, usages - bills
-    failed = sum(call[1:4] == ["classify", "failed", None] for call in calls)
     problems = []
     if (made := Counter(MODELS[call[0]] for call in calls)) != Counter(report.stats["by_model"]):
         problems.append(f"the ledgers have {dict(made)} calls, the server {report.stats['by_model']}")
-    if unread.total() > failed or any(bill[0] != MODELS["nano"] for bill in unread):
-        problems.append(f"the ledgers lack {unread.total()} usages that the server told, as {next(iter(unread))}")
-    if invented:
+    if lost := bills - usages:
+        problems.append(f"the ledgers lack {lost.total()} usages that the server told, as {next(iter(lost))}")
+    if invented := usages - bills:
         problems.append(f"the ledgers have {invented.total()} usages that the server never told")
     for place, name in enumerate(TOKENS):
-        booked = sum(call[3 + place] or 0 for call in calls) + sum(bill[1 + place] for bill in unread.elements())
+        booked = sum(call[3 + place] or 0 for call in calls)
         told = report.stats["tokens"][name] - report.stats["untold_tokens"][name]
         if booked != told:
             problems.append(f"the ledgers have {booked} {name}, the server told {told}")
     if charged := [call for call in calls if call[3] is None and call[7]]:
         problems.append(f"{len(charged)} calls of unknown usage have a price, as {charged[0]}")
-    read = (bills - unread).elements()
-    paid = Paid(fsum(call[7] for call in calls if call[7]), fsum(map(_price_usd, read)), unread.total())
+    paid = Paid(fsum(call[7] for call in calls if call[7]), fsum(map(_price_usd, bills.elements())))
     if not isclose(paid.ledger_usd, paid.genai_usd, rel_tol=1e-9):
         problems.append(f"the ledgers cost ${paid.ledger_usd:.9f}, genai_prices says ${paid.genai_usd:.9f}")
     return paid, problems

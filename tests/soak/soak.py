@@ -57,7 +57,6 @@ def _show(outcome: Any) -> None:
         "calls": f"{stats['calls']:,}, {faults:,} of them broken ({faults / stats['calls']:.1%})",
         "tokens": ", ".join(f"{count:,} {name.removesuffix('_tokens')}" for name, count in stats["tokens"].items()),
         "cost": f"${paid.ledger_usd:.6f}, by genai_prices ${paid.genai_usd:.6f}",
-        "usages lost in the client": f"{paid.unread}",
         "objects": " ".join(f"{size.objects:,}" for size in outcome.sizes),
         "memory": f"{' '.join(f'{size.mb:.0f}' for size in outcome.sizes)} MB",
         **{end: f"{count:,}" for end, count in outcome.ends.most_common()},

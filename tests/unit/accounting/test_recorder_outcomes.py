@@ -39,8 +39,8 @@ class _LengthError(Exception):
     """Like the error of OpenAI's client about a completion that is too short to parse."""
 
     def __init__(self) -> None:
-        usage = SimpleNamespace(model_dump=lambda: {"prompt_tokens": 1_000, "completion_tokens": 100})
-        self.completion = SimpleNamespace(usage=usage)
+        told = {"model": "gpt-5.4-mini", "usage": {"prompt_tokens": 1_000, "completion_tokens": 100}}
+        self.completion = SimpleNamespace(model_dump=lambda: told)
 
 
 def partial(**more: Any) -> LLMResult:
