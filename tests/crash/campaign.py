@@ -101,8 +101,11 @@ class Counts(NamedTuple):
 class Campaign:
     """Threads that are worked on by one life after the other, with one shop, one checkpointer and one server."""
 
-    def __init__(self, folder: Path, nursery: Nursery, saver: str, *, durability: str = "sync") -> None:
-        self.folder, self.nursery, self.saver, self.durability = folder, nursery, saver, durability
+    def __init__(
+        self, folder: Path, nursery: Nursery, saver: str, *, durability: str = "sync", is_async: bool = False
+    ) -> None:
+        self.folder, self.nursery, self.saver = folder, nursery, saver
+        self.durability, self.is_async = durability, is_async
         self.desk, self.kills = Desk(), Counter[str]()
         stocked(folder / "shop.sqlite")
         self._server = OfflineServer(models=self.desk.models(), keep_alive=True)
@@ -124,6 +127,7 @@ class Campaign:
             "folder": str(self.folder),
             "report": str(self.folder / "report.json"),
             "durability": self.durability,
+            "is_async": self.is_async,
             "threads": threads,
             "die_at": None if point in {None, "asked"} else (point, passes),
             "delay_s": delay_s,

@@ -7,6 +7,7 @@ begins, and its exit code when it has ended.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,18 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langchain_tiered import Tier, create_tiered_agent
 
 try:
     from langgraph.checkpoint.postgres import PostgresSaver
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 except ImportError:  # the tests that need it are skipped
-    PostgresSaver = None  # type: ignore[assignment,misc]
+    PostgresSaver = AsyncPostgresSaver = None  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 SHOP = importlib.import_module("shop")
 """The shop of the examples."""
@@ -84,6 +87,17 @@ class _Watched:
         super().put_writes(config, writes, task_id, task_path)  # type: ignore[misc]
         REAPER.at("writes_done")
 
+    async def aput(self, *args: Any, **named: Any) -> Any:
+        REAPER.at("put")
+        done = await super().aput(*args, **named)  # type: ignore[misc]
+        REAPER.at("put_done")
+        return done
+
+    async def aput_writes(self, config: Any, writes: Sequence[Any], task_id: str, task_path: str = "") -> None:
+        REAPER.at("writes")
+        await super().aput_writes(config, writes, task_id, task_path)  # type: ignore[misc]
+        REAPER.at("writes_done")
+
 
 @contextmanager
 def saver_at(address: str) -> Iterator[Any]:
@@ -91,6 +105,15 @@ def saver_at(address: str) -> Iterator[Any]:
     kind: Any = PostgresSaver if address.startswith("postgresql:") else SqliteSaver
     with type("Watched", (_Watched, kind), {}).from_conn_string(address) as saver:  # type: ignore[attr-defined]
         saver.setup()
+        yield saver
+
+
+@asynccontextmanager
+async def asaver_at(address: str) -> AsyncIterator[Any]:
+    """Do the same for a checkpointer that does not block the event loop."""
+    kind: Any = AsyncPostgresSaver if address.startswith("postgresql:") else AsyncSqliteSaver
+    async with type("Watched", (_Watched, kind), {}).from_conn_string(address) as saver:  # type: ignore[attr-defined]
+        await saver.setup()
         yield saver
 
 
@@ -168,36 +191,83 @@ def agent_of(tools: Sequence[Any], own: Sequence[Any], saver: Any, server: str) 
     return create_tiered_agent(tiers, tools=tools, checkpointer=saver)
 
 
+class _Over(Exception):  # noqa: N818  (no error)
+    """Says that a thread has come to its end."""
+
+
+def wanted(state: Any, thread: int) -> Any:
+    """Return the input of a thread's next run: `None` to resume the one that was broken off, else the next turn.
+
+    Raises:
+        _Over: If there is none.
+    """
+    turns, begun = turns_of(thread), sum(message.type == "human" for message in state.values.get("messages", ()))
+    if state.tasks:  # not `next`, which leaves out a task whose writes are stored while its step is not
+        return None
+    if begun == len(turns):
+        raise _Over
+    return {"messages": [("user", turns[begun].request)]}
+
+
 def carry_on(agent: Any, thread: int, durability: str) -> Any:
-    """Bring a thread to its end: resume the run that was broken off, if any, and start the turns that are left."""
+    """Bring a thread to its end."""
     config = {"configurable": {"thread_id": str(thread)}}
-    turns = turns_of(thread)
     while True:
         state = agent.get_state(config)
-        begun = sum(message.type == "human" for message in state.values.get("messages", ()))
-        if state.tasks:  # not `next`, which leaves out a task whose writes are stored while its step is not
-            agent.invoke(None, config, durability=durability)
-        elif begun < len(turns):
-            agent.invoke({"messages": [("user", turns[begun].request)]}, config, durability=durability)
-        else:
+        try:
+            given = wanted(state, thread)
+        except _Over:
             return state.values
+        agent.invoke(given, config, durability=durability)
+
+
+async def acarry_on(agent: Any, thread: int, durability: str) -> Any:
+    """Do the same in an event loop."""
+    config = {"configurable": {"thread_id": str(thread)}}
+    while True:
+        state = await agent.aget_state(config)
+        try:
+            given = wanted(state, thread)
+        except _Over:
+            return state.values
+        await agent.ainvoke(given, config, durability=durability)
 
 
 def live(plan: dict[str, Any]) -> None:
     """Work through the threads, and report how each stands."""
     signal.alarm(LONGEST_S)
     REAPER.plan = tuple(plan["die_at"]) if plan["die_at"] else None
-    books, report = Books(Path(plan["folder"])), {}
-    with saver_at(plan["saver"]) as saver:
-        tools = books.tools()
-        agents = [agent_of(tools, own, saver, plan["server"]) for own in ([], [books.look_up()])]
-        for thread in range(plan["threads"]):
-            stands = carry_on(agents[looks_up(thread)], thread, plan["durability"])
-            report[str(FIRST_ORDER + thread)] = {
-                "messages": [(message.type, message.text) for message in stands["messages"]],
-                "ledger": [(each["run_id"], each["tier"], each["role"], each["outcome"]) for each in stands["ledger"]],
-            }
+    books = Books(Path(plan["folder"]))
+    stands = asyncio.run(aworked(plan, books)) if plan["is_async"] else worked(plan, books)
+    report = {str(FIRST_ORDER + thread): _told(state) for thread, state in enumerate(stands)}
     Path(plan["report"]).write_text(json.dumps(report), encoding="utf-8")
+
+
+def worked(plan: dict[str, Any], books: Books) -> list[Any]:
+    """Bring all threads to their end, and return how each stands."""
+    with saver_at(plan["saver"]) as saver:
+        agents = agents_of(plan, books, saver)
+        return [carry_on(agents[looks_up(n)], n, plan["durability"]) for n in range(plan["threads"])]
+
+
+async def aworked(plan: dict[str, Any], books: Books) -> list[Any]:
+    """Do the same in an event loop."""
+    async with asaver_at(plan["saver"]) as saver:
+        agents = agents_of(plan, books, saver)
+        return [await acarry_on(agents[looks_up(n)], n, plan["durability"]) for n in range(plan["threads"])]
+
+
+def agents_of(plan: dict[str, Any], books: Books, saver: Any) -> list[Any]:
+    """Return the agent whose nano is one model call, and the one whose nano is a loop with a tool."""
+    tools = books.tools()
+    return [agent_of(tools, own, saver, plan["server"]) for own in ([], [books.look_up()])]
+
+
+def _told(state: Any) -> dict[str, Any]:
+    return {
+        "messages": [(message.type, message.text) for message in state["messages"]],
+        "ledger": [(each["run_id"], each["tier"], each["role"], each["outcome"]) for each in state["ledger"]],
+    }
 
 
 def reaped(life: int, delay_s: float | None) -> int:

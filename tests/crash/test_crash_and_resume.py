@@ -33,9 +33,10 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     assert nursery.errors.read_text() == ""
 
 
-@pytest.fixture
-def campaign(tmp_path: Path, nursery: Nursery) -> Iterator[Campaign]:
-    with Campaign(tmp_path, nursery, str(tmp_path / "checkpoints.sqlite")) as campaign:
+@pytest.fixture(params=["sync", "async"])
+def campaign(tmp_path: Path, nursery: Nursery, request: pytest.FixtureRequest) -> Iterator[Campaign]:
+    saver = str(tmp_path / "checkpoints.sqlite")
+    with Campaign(tmp_path, nursery, saver, is_async=request.param == "async") as campaign:
         yield campaign
 
 
@@ -43,20 +44,24 @@ def test_killed_at_random_points_each_thread_ends_right_and_is_paid_once(campaig
     _killed(campaign, "SQLite")
 
 
-def test_killed_with_postgres_each_thread_ends_right_and_is_paid_once(tmp_path: Path, nursery: Nursery) -> None:
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_killed_with_postgres_each_thread_ends_right_and_is_paid_once(
+    tmp_path: Path, nursery: Nursery, *, is_async: bool
+) -> None:
     if not LONG:
         pytest.skip("The long form, for SQLite and Postgres: make crash, or CRASH_KILLS=50.")
     if find_spec("psycopg") is None or find_spec("langgraph.checkpoint.postgres") is None:
         pytest.skip("It needs: pip install langgraph-checkpoint-postgres 'psycopg[binary]'.")
     if (found := programs()) is None:
         pytest.skip("It needs a Postgres server, on Debian: apt-get install postgresql.")
-    with postgres_server(found) as address, Campaign(tmp_path, nursery, address) as campaign:
+    with postgres_server(found) as address, Campaign(tmp_path, nursery, address, is_async=is_async) as campaign:
         _killed(campaign, "Postgres")
 
 
 def _killed(campaign: Campaign, name: str) -> None:
     threads = campaign.kill(KILLS, SEED)
     counts, kills = campaign.checked(threads), campaign.kills
+    name = f"{name}, async" if campaign.is_async else name
     sys.stdout.write(f"\n{name}, seed {SEED}: {counts}\n  killed at: {dict(kills)}\n")
     assert counts.kills >= KILLS
     # The ledger has each call whose answer was written down, once. Of each kill it can lack the call under way.
