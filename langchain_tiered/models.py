@@ -16,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 
 # As a module: it reads `cascade.failures`, and may be half imported when this is.
 from langchain_tiered.accounting import entries
-from langchain_tiered.accounting.rates import import_prices, rates_of
+from langchain_tiered.accounting.rates import import_prices, prices_imported, rates_of
 from langchain_tiered.errors import ModelNotBuiltError
 from langchain_tiered.types import Tier, TierFacts, named
 
@@ -96,6 +96,26 @@ def quiet(model: BaseChatModel) -> BaseChatModel:
     return model.model_copy(update=update)
 
 
+def brief(model: BaseChatModel, most_tokens: int) -> BaseChatModel:
+    """Return a copy that is told not to reason, and to say no more than `most_tokens`.
+
+    Only settings that its class has are made, and none that its owner made. A model that reasons all the same keeps
+    its own limit, because what it thinks counts against it.
+    """
+    profile: Mapping[str, Any] = model.profile or {}
+    is_open = {name for name in ("reasoning_effort", "max_tokens") if getattr(model, name, 0) is None}
+    update: dict[str, Any] = {}
+    if (
+        "reasoning_effort" in is_open
+        and not getattr(model, "reasoning", None)
+        and "none" in profile.get("reasoning_effort_levels", ())
+    ):
+        update["reasoning_effort"] = "none"
+    if "max_tokens" in is_open and (update or not profile.get("reasoning_output")):
+        update["max_tokens"] = most_tokens
+    return model.model_copy(update=update)
+
+
 class Placeholder(BaseChatModel):
     """Stands where `create_agent` wants a model at build time; the tier's own replaces it before it is called."""
 
@@ -124,6 +144,8 @@ class Models:
     def __init__(self, *, priced: bool = False) -> None:
         """Begin with no model; with `priced`, the facts of tiers have their rates."""
         self._priced = priced
+        self.settings: Mapping[str, Any] = {}
+        """What models are built with, such as a `temperature`."""
         self._built: dict[str, BaseChatModel] = {}
         self._unknown: set[str] = set()
         self._lock = Lock()
@@ -165,7 +187,7 @@ class Models:
             return built
         with self._lock:
             if spec not in self._built:
-                self._built[spec] = _initialised(spec, who)
+                self._built[spec] = _initialised(spec, who, **self.settings)
             return self._built[spec]
 
     def facts(self, tiers: Sequence[Tier], context: object = None) -> tuple[TierFacts, ...]:
@@ -180,6 +202,21 @@ class Models:
         if all(isinstance(spec, BaseChatModel) or spec in self._built or spec in self._unknown for spec in specs):
             return self.facts(tiers, context)
         return await asyncio.to_thread(self.facts, tiers, context)
+
+    def at_hand(self, tier: Tier, fallback: int = 0) -> BaseChatModel | None:
+        """Return a tier's model where it need not be built, nor prices be imported; `None` where it must."""
+        if not prices_imported():
+            return None
+        wanted = self._wanted(tier, None, fallback)
+        return wanted if isinstance(wanted, BaseChatModel) else self._built.get(wanted)
+
+    def have(self, tiers: Sequence[Tier]) -> bool:
+        """Tell whether the models of tiers are there, so that what is known of them will not change."""
+        return all(not isinstance(tier.model, str) or tier.model in self._built for tier in tiers)
+
+    def profile(self, tier: Tier) -> Mapping[str, Any]:
+        """Return what a tier's own model can take; nothing for one that cannot be built."""
+        return self._profile(tier, None)
 
     def _wanted(self, tier: Tier, context: object, fallback: int) -> ModelLike:
         if fallback:
@@ -219,7 +256,7 @@ class Models:
             return {}
 
 
-def _initialised(spec: str, who: str) -> BaseChatModel:
+def _initialised(spec: str, who: str, **settings: Any) -> BaseChatModel:
     """Build the model of a `provider:model` string, importing its provider."""
     from langchain.chat_models import init_chat_model  # noqa: PLC0415  (half a second that a router of rules never needs)
 
@@ -227,7 +264,7 @@ def _initialised(spec: str, who: str) -> BaseChatModel:
     if not isinstance(spec, str):
         raise ModelNotBuiltError(who, spec, "It is neither a chat model nor a string.", form) from TypeError(spec)
     try:
-        return init_chat_model(spec)
+        made: BaseChatModel = init_chat_model(spec, **settings)
     except ImportError as error:
         raise ModelNotBuiltError(who, spec, f"{error}.", "Install the provider's package.") from error
     except ValueError as error:
@@ -239,3 +276,4 @@ def _initialised(spec: str, who: str) -> BaseChatModel:
         provider = spec.partition(":")[0] if ":" in spec else type(error).__module__.partition(".")[0]
         mend = f"Set {provider.upper()}_API_KEY, or pass tiers whose models you have: offline_tiers() needs no key."
         raise ModelNotBuiltError(who, spec, str(error), mend) from error
+    return made

@@ -18,7 +18,6 @@ from rich.text import Text
 
 from langchain_tiered.accounting import Ledger
 from langchain_tiered.cli import tables
-from langchain_tiered.cli.deciding import decide
 from langchain_tiered.cli.progress import progress
 from langchain_tiered.cli.records import Record, image_block, read_records, text_record
 from langchain_tiered.cli.running import Agents, Result, first_line, is_expected, run_all
@@ -26,6 +25,7 @@ from langchain_tiered.cli.serving import serve_offline
 from langchain_tiered.cli.setup import OFFLINE, Serving, load_tools, serving
 from langchain_tiered.errors import TieredError
 from langchain_tiered.routing import Policy, TierRouter
+from langchain_tiered.routing.explaining import plain
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -133,13 +133,13 @@ def route(
     _note(console, served)
     message = HumanMessage([{"type": "text", "text": text}, *images] if images else text)
     try:
-        decision = decide(TierRouter(served.tiers), [message], loaded)
+        explanation = TierRouter(served.tiers).explain([message], tools=loaded)
     except Exception as error:
         if not is_expected(error):
             raise
         _complain(first_line(error))
         raise typer.Exit(FAILED) from None
-    console.print(tables.decision_pairs(decision))
+    console.print(explanation)
 
 
 app.command()(serve_offline)
@@ -215,7 +215,7 @@ def _note(console: Console, served: Serving) -> None:
 
 
 def _complain(error: str) -> None:
-    Console(stderr=True, highlight=False).print(Text(tables.plain(error), style="red"))
+    Console(stderr=True, highlight=False).print(Text(plain(error), style="red"))
 
 
 def _print_one(console: Console, results: Sequence[Result]) -> None:

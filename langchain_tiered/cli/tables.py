@@ -1,9 +1,8 @@
-"""Turns results, sums and decisions into what `rich` prints. Decides nothing, computes no price."""
+"""Turns results and sums into what `rich` prints. Decides nothing, computes no price."""
 
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_tiered.accounting import Ledger
+from langchain_tiered.routing.explaining import plain, usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console, RenderableType
 
-    from langchain_tiered.cli.deciding import Decision
     from langchain_tiered.cli.running import Result
-    from langchain_tiered.types import Classification, Facts
 
 BASELINE = "openai:gpt-5.4"
 """The model that would have answered everything without tiers."""
@@ -30,25 +28,6 @@ _MOST_ROWS, _FIRST_ROWS = 50, 20
 _REASON_LINES, _ERROR_LINES = 2, 4
 _COST_WIDTH, _BAR_WIDTH, _GAP = 10, 20, 2
 _ROLES = {"classify": "classifier"}
-
-
-def usd(value: float | None) -> str:
-    """Return an amount with as many digits as say something; `unknown` for `None`, never `$0.00`."""
-    if value is None:
-        return "unknown"
-    size, sign = abs(value), "-" if value < 0 else ""
-    if size == 0:
-        return "$0"
-    if size < 0.0000005:  # noqa: PLR2004  (what six digits cannot show)
-        return f"{sign}<$0.000001"
-    return f"{sign}${size:,.{6 if size < 1 else 4 if size < 100 else 2}f}"  # noqa: PLR2004  (a dollar, a hundred)
-
-
-def plain(text: str, *, lines: bool = False) -> str:
-    """Return `text` without what could steer a terminal or break its encoding, in one line unless `lines`."""
-    if not lines:
-        text = " ".join(text.split())
-    return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign)[0] != "C")
 
 
 def answer_text(answer: Any) -> str:
@@ -160,24 +139,6 @@ def result_pairs(result: Result) -> Table:
     return pairs(rows)
 
 
-def decision_pairs(decision: Decision) -> Table:
-    """Return a decision from the facts to the route."""
-    route, by_rules, heard = decision.route, decision.by_rules, decision.by_classifier
-    confidence = route["confidence"]
-    return pairs(
-        [
-            *_facts(decision.facts),
-            ("rules", _said(by_rules) if by_rules else "unsure"),
-            ("classifier", f"{_said(heard)} Cost: {usd(decision.ledger.total_usd)}." if heard else "not asked"),
-            ("tier", Text(route["tier"], style="bold")),
-            ("task", route["task"]),
-            ("decided by", route["decided_by"]),
-            ("confidence", "not reported" if confidence is None else f"{confidence:.2f}, self-reported"),
-            ("reason", plain(route["reason"])),
-        ]
-    )
-
-
 def pairs(rows: Sequence[tuple[str, RenderableType]]) -> Table:
     """Return names and what they stand for, below each other."""
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -223,18 +184,3 @@ def _first_lines(text: Text, console: Console, width: int, most: int) -> Text:
         last.truncate(width - 1)
         last.append("…")
     return Text("\n").join(lines[:most])
-
-
-def _said(said: Classification) -> str:
-    tier = f"{said['tier']}, " if said["tier"] else ""
-    return f"{tier}{said['task']}: {plain(said['reason'])}"
-
-
-def _facts(facts: Facts) -> list[tuple[str, RenderableType]]:
-    """Return the facts that say something."""
-    told = [
-        ("tokens", f"about {facts.tokens:,}"),
-        ("images", str(facts.images or "")),
-        ("tools", ", ".join([*facts.tools, *facts.provider_tools])),
-    ]
-    return [(name, value) for name, value in told if value]

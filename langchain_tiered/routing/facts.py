@@ -12,6 +12,8 @@ from langchain_core.prompt_values import PromptValue
 
 from langchain_tiered.accounting.rates import Tokens, tokens_of
 from langchain_tiered.errors import InvalidInputError
+from langchain_tiered.routing.followups import LONGEST, refers_back
+from langchain_tiered.routing.risks import RISKS, asked_risks, tool_risks
 from langchain_tiered.types import TASKS, DecidedBy, Facts, Route
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _SAID = frozenset({"", "text", "input_text", "output_text"})  # what is in any o
 _WORDS_OF_A_BLOCK = ("text", "reasoning", "thinking", "content", "refusal")
 _MOST_COUNTED, _SLICE = 1_000_000, 1_000  # characters
 _LINE = 120  # characters of a value that an error quotes
+_ENDS = 1_000  # characters at each end of a text that are read for what it asks for
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -70,6 +73,9 @@ class ToolFacts:
     provider: tuple[str, ...] = ()
     """Types of the tools that the provider runs, such as `web_search`."""
 
+    risks: tuple[str, ...] = ()
+    """What they can do that cannot be taken back; see `Facts.risk`."""
+
 
 NO_TOOLS = ToolFacts()
 
@@ -82,13 +88,14 @@ def tool_facts(tools: Iterable[Tool]) -> ToolFacts:
     Raises:
         InvalidInputError: If something is no tool.
     """
-    names, words, provider = [], set[str](), []
+    names, words, provider, risks = [], set[str](), [], set[str]()
     for tool in tools:
         if isinstance(tool, dict):
             told_as = tool.get("function")
             inner: dict[str, Any] = told_as if isinstance(told_as, dict) else tool
             if "name" not in inner or tool.get("type", "function") not in _CLIENT_TOOLS:
                 provider.append(str(tool.get("type") or next(iter(tool), "unknown")))
+                risks |= tool_risks(provider[-1].lower())
                 continue
             name, told = str(inner["name"]), str(inner.get("description") or "")
         elif callable(tool) or hasattr(tool, "name"):
@@ -97,8 +104,11 @@ def tool_facts(tools: Iterable[Tool]) -> ToolFacts:
         else:
             raise InvalidInputError(f"{tool!r} is no tool. Pass a tool object, a callable, or a dict such as a schema.")
         names.append(name)
-        words |= content_words(_HUMP.sub(" ", f"{name} {told}").lower())
-    return ToolFacts(tuple(names), frozenset(words), tuple(provider))
+        apart, told = _HUMP.sub(" ", name).lower(), _HUMP.sub(" ", told).lower()
+        words |= content_words(f"{apart} {told}")
+        risks |= tool_risks(apart, told)
+    able = tuple(risk for risk in RISKS if risk in risks)
+    return ToolFacts(tuple(names), frozenset(words), tuple(provider), able)
 
 
 def content_words(text: str) -> set[str]:
@@ -154,6 +164,7 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
         )
     answer = _last_answer(messages)
     used = tokens_of(answer.usage_metadata) if answer is not None else Tokens()
+    previous = None if answer is None else _route(answer.response_metadata.get("route"))
     every = [turn if place == last else _parts(message.content) for place, message in enumerate(messages)]
     return Facts(
         text=turn.text,
@@ -164,13 +175,16 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
         files=sum(parts.files for parts in every),
         turn_images=turn.images,
         turn_files=turn.files,
+        pictures=_pictures(messages[last].content) if turn.images else (),
         tools=tools.names,
         tool_words=tools.words,
         provider_tools=tools.provider,
+        risk=asked_risks(_ends(turn.text), tools.risks) if tools.risks else (),
         schema=schema,
         turns=sum(isinstance(message, HumanMessage) for message in messages),
-        previous=None if answer is None else _route(answer.response_metadata.get("route")),
+        previous=previous,
         in_turn=any(isinstance(message, (AIMessage, ToolMessage)) for message in messages[last + 1 :]),
+        refers_back=previous is not None and _refers_back(turn, messages[:last]),
         cached_tokens=used.cached_tokens or 0,
         output_tokens=used.output_tokens or 0,
     )
@@ -194,6 +208,19 @@ def estimated_tokens(text: str) -> int:
         looked_at = "".join(text[start : start + _SLICE] for start in range(0, len(text), 16 * _SLICE))
     extra = len(looked_at.encode("utf-8", "replace")) - len(looked_at)
     return (2 * len(text) + 3 * extra * len(text) // len(looked_at) + 7) // 8
+
+
+def _refers_back(turn: _Parts, before: Sequence[BaseMessage]) -> bool | None:
+    """Tell whether a turn refers to earlier work; what it brings with it may be other work."""
+    if len(turn.text) > LONGEST:
+        return False
+    asked = bool(before) and isinstance(before[-1], AIMessage) and before[-1].text.rstrip().endswith("?")
+    found = refers_back(turn.text, answers=asked)
+    return None if found and (turn.images or turn.audio or turn.files or turn.documents) else found
+
+
+def _ends(text: str) -> str:
+    return (text if len(text) <= 2 * _ENDS else f"{text[:_ENDS]}\n{text[-_ENDS:]}").lower()
 
 
 class _Parts(NamedTuple):
@@ -225,6 +252,10 @@ def _parts(content: str | list[str | dict[str, Any]]) -> _Parts:
     text = "\n".join(texts)
     tokens = estimated_tokens(text) + hidden + images * IMAGE_TOKENS + (audio + files) * MEDIA_TOKENS
     return _Parts(text, tokens, images, audio, files, documents)
+
+
+def _pictures(content: str | list[str | dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(block for block in content if isinstance(block, dict) and _medium(block) == "image")
 
 
 def _kind(block: dict[str, Any]) -> str:

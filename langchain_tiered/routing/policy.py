@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_tiered.errors import InvalidPolicyError, NoTierFitsError, UnknownTaskError, UnknownTierError
+from langchain_tiered.routing.choosing import Choice, Floor, fitted, known_task, news, previous_place, risk_told, saves
 from langchain_tiered.types import TASKS, Route, place_of
 from langchain_tiered.types.options import options_of
 from langchain_tiered.workloads import home, workload_of
@@ -16,7 +17,7 @@ from langchain_tiered.workloads import home, workload_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_tiered.types import Classification, DecidedBy, Facts, Rates, Task, TierFacts
+    from langchain_tiered.types import Classification, Facts, Task, TierFacts
 
 UNKNOWN_TASK: Task = "reason"
 """The task of a request that nobody classified: what is not known to be easy is not held to be."""
@@ -54,6 +55,10 @@ class Policy:
 
     floors: Mapping[Task, str] = field(default_factory=dict, hash=False)
     """The lowest tier for a task, by name. It comes before the floor that published scores set; see `WORKLOADS`."""
+
+    risk_floor: str | bool = True
+    """The lowest tier for a request that asks a bound tool for what cannot be taken back; see `Facts.risk`. `True` for
+    the floor of tools, which is the second unless `floors` names another; a tier's name; or `False` for none."""
 
     thresholds: Mapping[str, float] = field(default_factory=dict, hash=False)
     """The score below which a check rejects, by the check's name; best chosen by calibration."""
@@ -103,6 +108,8 @@ class Policy:
             _expect(_is_count(getattr(self, name), least), name, getattr(self, name), wanted)
         for name in ("pin", "on_classifier_error"):
             _expect(_is_name(getattr(self, name), none=True), name, getattr(self, name), "a tier's name, or None")
+        known = isinstance(self.risk_floor, bool) or _is_name(self.risk_floor)
+        _expect(known, "risk_floor", self.risk_floor, "True, False, or a tier's name")
         for name in ("floors", "thresholds"):
             _expect(isinstance(getattr(self, name), Mapping), name, getattr(self, name), "a mapping")
             object.__setattr__(self, name, dict(getattr(self, name)))
@@ -133,10 +140,11 @@ class Policy:
         """Check the tiers that the policy names against those that are declared.
 
         Raises:
-            UnknownTierError: If a floor, the pin or `on_classifier_error` names another one.
+            UnknownTierError: If a floor, the pin, `risk_floor` or `on_classifier_error` names another one.
         """
         used = {f"Policy.floors[{task!r}]": floor for task, floor in self.floors.items()}
         used |= {"Policy.pin": self.pin, "Policy.on_classifier_error": self.on_classifier_error}  # type: ignore[dict-item]
+        used |= {"Policy.risk_floor": self.risk_floor} if isinstance(self.risk_floor, str) else {}
         for where, name in used.items():
             if name is not None and name not in names:
                 raise UnknownTierError(name, names, where)
@@ -151,11 +159,21 @@ class Policy:
             return self.floors[task]
         return tiers[home(workload.rung, len(tiers))].name if workload.never_below and tiers else None
 
+    def unfit(self, facts: Facts, tiers: Sequence[TierFacts]) -> list[str]:
+        """Name the tiers that no step of the turn may lead to: what cannot take the request, or risks too much.
+
+        A pin is the user's own word on the risk.
+        """
+        lowest = self._risk_place(facts, tiers) if self.pin is None else 0
+        return [tier.name for place, tier in enumerate(tiers) if place < lowest or not tier.fits(facts)]
+
     def wants_classifier(self, facts: Facts, said: Classification | None, tiers: Sequence[TierFacts]) -> bool:
         """Tell whether a classifier's word could still change the route, so that it is worth its price."""
         if said is not None or self.pin is not None or self.strategy == "cascade":
             return False
         if sum(tier.fits(facts) for tier in tiers) <= 1 or self._latched(facts, said, tiers) is not None:
+            return False
+        if facts.refers_back and previous_place(facts, tiers) is not None:
             return False
         return self._thread_place(facts, tiers) != len(tiers) - 1
 
@@ -169,7 +187,8 @@ class Policy:
         """Return the route for a request.
 
         What can take the request comes first, then the pin, the latch of a turn under way, the classification, its
-        confidence, the floor, the latch of the thread, and what is left of the budget.
+        confidence, the floors of its task and its risk, the latch of the thread, and what is left of the budget. What
+        refers back to earlier work stays where that was done, unless more is plainly asked for.
 
         Args:
             facts: What is plainly there.
@@ -182,23 +201,25 @@ class Policy:
             NoTierFitsError: If no tier can take the request; says which fact rules out which tier.
         """
         self.validate([tier.name for tier in tiers])
-        task = classification["task"] if classification else UNKNOWN_TASK
-        confidence = classification["confidence"] if classification else None
+        heard = news(facts, classification, tiers)
+        task = heard["task"] if heard else known_task(facts, tiers) or UNKNOWN_TASK
+        confidence = heard["confidence"] if heard else None
         if self.pin is not None:
             return self._pinned(facts, tiers, task, confidence)
         if (latched := self._latched(facts, classification, tiers)) is not None:
             return latched
         fitting = [place for place, tier in enumerate(tiers) if tier.fits(facts)]
-        floor = self.floor_of(task, tiers)
-        lowest = place_of(floor, tiers) if floor is not None else 0
-        allowed = [place for place in fitting if place >= lowest]
+        floor = self._floor(task, facts, tiers)
+        allowed = [place for place in fitting if place >= floor.place]
         if not allowed:
-            raise NoTierFitsError(facts, tiers, f" at or above {floor!r}, the floor for {task!r}" if fitting else "")
-        said = self._said(facts, classification, tiers, fitting)
-        choice = self._raised(said, facts, task, confidence, tiers, lowest)
-        if remaining_usd is not None and remaining_usd <= 0 and choice.place > lowest:
-            choice = choice.moved(lowest, "the budget is spent", tiers)
-        choice = _fitted(choice, allowed, facts, tiers)
+            note = f" at or above {tiers[floor.place].name!r}, {floor.why}" if fitting else ""
+            raise NoTierFitsError(facts, tiers, note)
+        said = self._said(facts, heard, tiers, fitting)
+        choice = self._raised(said, facts, confidence, tiers, floor)
+        if remaining_usd is not None and remaining_usd <= 0 and choice.place > floor.place:
+            down_to = f", down to {floor.why}" if floor.place else ""
+            choice = choice.moved(floor.place, f"the budget is spent{down_to}", tiers)
+        choice = fitted(choice, allowed, facts, tiers)
         return Route(
             tier=tiers[choice.place].name,
             task=task,
@@ -207,6 +228,21 @@ class Policy:
             decided_by=said.decided_by if choice.place == said.place else choice.decided_by,
             escalated_from=None,
         )
+
+    def _risk_place(self, facts: Facts, tiers: Sequence[TierFacts]) -> int:
+        """Return the place that a risky request must not fall below; `0` for any other."""
+        if not facts.risk or self.risk_floor is False:
+            return 0
+        name = self.floor_of("tools", tiers) if self.risk_floor is True else self.risk_floor
+        return 0 if name is None else place_of(name, tiers)
+
+    def _floor(self, task: Task, facts: Facts, tiers: Sequence[TierFacts]) -> Floor:
+        """Return the higher of the task's floor and that of the risk."""
+        name, risk = self.floor_of(task, tiers), self._risk_place(facts, tiers)
+        place = place_of(name, tiers) if name is not None else 0
+        if place >= risk:
+            return Floor(place, f"the floor for {task!r}")
+        return Floor(risk, risk_told(facts))
 
     def _pinned(self, facts: Facts, tiers: Sequence[TierFacts], task: Task, confidence: float | None) -> Route:
         pin = cast("str", self.pin)
@@ -221,111 +257,72 @@ class Policy:
         It stands on a message, which whoever calls the app may have written: what it says of the task is not the last
         word, and of its names only declared ones are taken over.
         """
-        previous, place = facts.previous, _previous_place(facts, tiers)
+        previous, place = facts.previous, previous_place(facts, tiers)
         if previous is None or place is None or not facts.in_turn or not tiers[place].fits(facts):
             return None
         tasks = [previous["task"], *([classification["task"]] if classification else ())]
         floors = [floor for task in tasks if (floor := self.floor_of(task, tiers)) is not None]
-        if any(place < place_of(floor, tiers) for floor in floors):
+        if place < max([self._risk_place(facts, tiers), *(place_of(floor, tiers) for floor in floors)]):
             return None
         first = next((tier.name for tier in tiers if tier.name == previous["escalated_from"]), None)
         reason = f"The turn is under way at {previous['tier']}, which finishes it."
         return {**previous, "decided_by": "latch", "reason": reason, "escalated_from": first}
 
     def _thread_place(self, facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
-        """Return the place that a thread, or a turn under way, must not fall below."""
-        return _previous_place(facts, tiers) if self.reroute == "thread" or facts.in_turn else None
+        """Return the place that a thread, a turn under way, or work that goes on must not fall below."""
+        holds = self.reroute == "thread" or facts.in_turn or facts.refers_back is not False
+        return previous_place(facts, tiers) if holds else None
 
     def _said(
         self, facts: Facts, classification: Classification | None, tiers: Sequence[TierFacts], fitting: list[int]
-    ) -> _Choice:
+    ) -> Choice:
         """Return what the classification asks for, or what stands in for it."""
         last = len(tiers) - 1
         if self.strategy == "cascade":
             heard = f"{classification['reason']} " if classification else ""
-            return _Choice(0, "policy", f"{heard}A cascade starts at the lowest tier that may.")
+            return Choice(0, "policy", f"{heard}A cascade starts at the lowest tier that may.")
         if classification is not None and classification["tier"] is not None:
             place = place_of(classification["tier"], tiers)
-            return _Choice(place, classification["decided_by"], classification["reason"])
-        if classification is None and self._thread_place(facts, tiers) == last:
-            return _Choice(last, "latch", f"The thread is at {tiers[last].name}, and its route only rises.")
+            return Choice(place, classification["decided_by"], classification["reason"])
+        thread = self._thread_place(facts, tiers)
+        if classification is None and thread is not None and facts.refers_back is not False:
+            why = "refers back to" if facts.refers_back else "may go on with"
+            return Choice(thread, "latch", f"The request {why} earlier work, which {tiers[thread].name} did.")
+        if classification is None and thread == last:
+            return Choice(last, "latch", f"The thread is at {tiers[last].name}, and its route only rises.")
         if classification is None and len(fitting) == 1:
             (only,) = fitting
-            return _Choice(only, "policy", f"Only {tiers[only].name} can take this request.")
+            return Choice(only, "policy", f"Only {tiers[only].name} can take this request.")
         why = classification["reason"] if classification else "The rules are unsure, and no classifier was asked."
         place = last if self.on_classifier_error is None else place_of(self.on_classifier_error, tiers)
-        return _Choice(place, "policy", f"{why} Hence {tiers[place].name}.")
+        return Choice(place, "policy", f"{why} Hence {tiers[place].name}.")
 
     def _raised(
         self,
-        said: _Choice,
+        said: Choice,
         facts: Facts,
-        task: Task,
         confidence: float | None,
         tiers: Sequence[TierFacts],
-        lowest: int,
-    ) -> _Choice:
+        floor: Floor,
+    ) -> Choice:
         """Raise a choice by its low confidence, by the floor, and by the thread's latch, in this order."""
         choice, last = said, len(tiers) - 1
         unsure = confidence is not None and not confidence >= self.min_confidence  # NaN is unsure, too
         if unsure and said.decided_by in ("rules", "classifier") and said.place < last:
             why = f"its confidence of {confidence:.2f} is below {self.min_confidence:g}"
             choice = choice.moved(said.place + 1, why, tiers)
-        if choice.place < lowest:
-            choice = choice.moved(lowest, f"the floor for {task!r}", tiers)
+        if choice.place < floor.place:
+            choice = choice.moved(floor.place, floor.why, tiers)
         thread = self._thread_place(facts, tiers)
         if thread is not None and choice.place < thread:
-            choice = choice.moved(thread, "the thread's route only rises", tiers, "latch")
-        above = _previous_place(facts, tiers)
+            goes_on = self.reroute == "turn" and not facts.in_turn
+            why = "the request may go on with earlier work" if goes_on else "the thread's route only rises"
+            choice = choice.moved(thread, why, tiers, "latch")
+        above = previous_place(facts, tiers)
         keeps = above is not None and choice.place < above and tiers[above].fits(facts)
-        if above is not None and keeps and not _saves(facts, tiers[above], tiers[choice.place]):
+        if above is not None and keeps and not saves(facts, tiers[above], tiers[choice.place]):
             choice = choice.moved(above, "its prompt cache is worth more than the cheaper tier saves", tiers, "latch")
         return choice
-
-
-class _Choice(NamedTuple):
-    """A tier on its way to becoming the route."""
-
-    place: int
-    decided_by: DecidedBy
-    reason: str
-
-    def moved(self, place: int, why: str, tiers: Sequence[TierFacts], decided_by: DecidedBy = "policy") -> _Choice:
-        way = "Raised" if place > self.place else "Lowered"
-        told = f"{self.reason} {way} from {tiers[self.place].name} to {tiers[place].name}: {why}."
-        return _Choice(place, decided_by, told)
-
-
-def _fitted(choice: _Choice, allowed: list[int], facts: Facts, tiers: Sequence[TierFacts]) -> _Choice:
-    """Move a choice to the first tier at or above it that can take the request, else to the highest that can."""
-    if choice.place in allowed:
-        return choice
-    place = next((place for place in allowed if place > choice.place), allowed[-1])
-    unfit = tiers[choice.place]
-    return choice.moved(place, f"{unfit.name} is ruled out by {'; '.join(unfit.misfits(facts))}", tiers)
-
-
-def _saves(facts: Facts, above: TierFacts, below: TierFacts) -> bool:
-    """Tell whether a turn costs less at the tier below, where the prompt cache of the one above is lost.
-
-    The last answer stands for what this one will read from the cache and say. Unknown prices keep nothing up.
-    """
-    if above.rates is None or below.rates is None:
-        return True
-    return _turn_usd(facts, below.rates, 0) < _turn_usd(facts, above.rates, min(facts.cached_tokens, facts.tokens))
-
-
-def _turn_usd(facts: Facts, rates: Rates, cached_tokens: int) -> float:
-    """Estimate what a turn costs, in millionths of a dollar."""
-    cached_usd = rates.input_usd if rates.cached_input_usd is None else rates.cached_input_usd
-    fresh_tokens = facts.tokens - cached_tokens
-    return fresh_tokens * rates.input_usd + cached_tokens * cached_usd + facts.output_tokens * rates.output_usd
-
-
-def _previous_place(facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
-    """Return where the thread's tier stands; `None` when there is none, or it is no longer declared."""
-    name = facts.previous["tier"] if facts.previous else None
-    return next((place for place, tier in enumerate(tiers) if tier.name == name), None)
 
 
 def _expect(holds: bool, name: str, value: Any, expected: str) -> None:  # noqa: FBT001  (an assertion's condition)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_tiered.fences import fenced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_tiered.types import Facts, Tier
 
@@ -48,6 +48,8 @@ def request_prompt(facts: Facts) -> str:
         "text": _shortened(facts.text),
         "turn": facts.turns,
         "previous_tier": facts.previous["tier"][:_NAME_CHARS] if facts.previous else None,
+        "previous_task": facts.previous["task"] if facts.previous else None,
+        "tools_under_way": facts.in_turn,
         "input_tokens": facts.tokens,
         "images": facts.images,
         "audio": facts.audio,
@@ -56,6 +58,14 @@ def request_prompt(facts: Facts) -> str:
         "answer_must_fit_a_schema": facts.schema,
     }
     return fenced("request", {name: fact for name, fact in told.items() if fact})
+
+
+def small(picture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a picture's content block, in low detail where its form can say so: then it is 85 tokens at OpenAI."""
+    place = picture.get("image_url")
+    if isinstance(place, str):
+        place = {"url": place}
+    return {**picture, "image_url": {**place, "detail": "low"}} if isinstance(place, dict) else dict(picture)
 
 
 def _shortened(text: str) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import Runnable
 
 from langchain_tiered.models import Models, default_tiers, setting
-from langchain_tiered.routing.classifier import ClassifierFunction, create_classifier
+from langchain_tiered.routing import explaining
+from langchain_tiered.routing.classifier import Classifier, ClassifierFunction, create_classifier
 from langchain_tiered.routing.facts import RequestInput, ToolFacts, facts_of, messages_of, tool_facts
+from langchain_tiered.routing.leaning import lean
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.rules import classify_by_rules
 from langchain_tiered.types import Route, checked_tiers
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
 
-    from langchain_tiered.types import Facts, Tier, TierFacts, Tool
+    from langchain_tiered.routing.deciding import DecisionModel
+    from langchain_tiered.routing.explaining import Explanation
+    from langchain_tiered.types import Classification, Facts, Tier, TierFacts, Tool
 
 
 class TierRouter(Runnable[RequestInput, Route]):
@@ -32,14 +36,16 @@ class TierRouter(Runnable[RequestInput, Route]):
     # 'classify'
     ```
 
-    Rules come first; where they are unsure, the classifier is asked once; the policy decides. A classifier that fails
-    loses no request: `Policy.on_classifier_error` says where it goes. The route of a thread under way is read off
-    `response_metadata["route"]` of its AI messages. `collect_ledger` books the classifier's calls.
+    Rules come first; where they are unsure, the classifier is asked once; the policy decides. Without a classifier the
+    request goes where it leans by its form. A classifier that fails loses no request: `Policy.on_classifier_error` says
+    where it goes; where that is set, doubt goes there, too, when there is no classifier. The route of a thread under
+    way is read off `response_metadata["route"]` of its AI messages. `collect_ledger` books the classifier's calls.
 
     Args:
         tiers: The tiers, cheapest first, or `None` for `default_tiers()`.
         classifier: `"cheapest"` for the first tier's model, a chat model, a `provider:model` string, a function that
-            tells of `Facts` a classification or a tier's name, or `None` for rules alone.
+            tells of `Facts` a classification or a tier's name, one of LangChain's decision models, what
+            `create_classifier` gives, or `None` for rules alone.
         policy: What is wanted of the routing, or `None` for `Policy()`.
 
     Raises:
@@ -52,7 +58,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         self,
         tiers: Sequence[Tier] | None = None,
         *,
-        classifier: BaseChatModel | str | ClassifierFunction | None = "cheapest",
+        classifier: BaseChatModel | str | ClassifierFunction | Classifier | DecisionModel | None = "cheapest",
         policy: Policy | None = None,
     ) -> None:
         self.tiers = checked_tiers(default_tiers() if tiers is None else tiers)
@@ -110,6 +116,36 @@ class TierRouter(Runnable[RequestInput, Route]):
         facts = facts_of(messages_of(input), _known(tools), schema=schema)
         return await self.aroute(facts, config, context=context, remaining_usd=remaining_usd, run_id=run_id)
 
+    def explain(
+        self,
+        request: RequestInput,
+        *,
+        tools: Sequence[Tool] | ToolFacts = (),
+        schema: bool = False,
+        context: object = None,
+        remaining_usd: float | None = None,
+    ) -> Explanation:
+        """Return the route for a request with all that led to it: facts, rules, classification, policy.
+
+        It is decided as `invoke` decides it, and costs a classifier's call where `invoke` does. The settings, and the
+        errors, are those of `invoke`.
+        """
+        facts = facts_of(messages_of(request), _known(tools), schema=schema)
+        return explaining.explain(self, facts, context, remaining_usd)
+
+    async def aexplain(
+        self,
+        request: RequestInput,
+        *,
+        tools: Sequence[Tool] | ToolFacts = (),
+        schema: bool = False,
+        context: object = None,
+        remaining_usd: float | None = None,
+    ) -> Explanation:
+        """Do what `explain` does, without blocking the event loop."""
+        facts = facts_of(messages_of(request), _known(tools), schema=schema)
+        return await explaining.aexplain(self, facts, context, remaining_usd)
+
     def route(
         self,
         facts: Facts,
@@ -129,9 +165,16 @@ class TierRouter(Runnable[RequestInput, Route]):
         """
         known = self.models.facts(self.tiers, context) if tiers is None else tiers
         policy, said = self._policy(context), classify_by_rules(facts, known)
-        if self.classifier is not None and policy.wants_classifier(facts, said, known):
-            said = self.classifier.classify(facts, config, context=context, run_id=run_id)
+        if policy.wants_classifier(facts, said, known):
+            if self.classifier is None:
+                said = _leaning(facts, policy, known)
+            else:
+                said = self.classifier.classify(facts, config, context=context, run_id=run_id)
         return policy.decide(facts, said, known, remaining_usd)
+
+    def unfit(self, facts: Facts, context: object, tiers: Sequence[TierFacts]) -> list[str]:
+        """Name the tiers that no step of the turn may lead to."""
+        return self._policy(context).unfit(facts, tiers)
 
     def asks(self, facts: Facts, context: object = None, tiers: Sequence[TierFacts] | None = None) -> bool:
         """Tell whether a route for these facts costs a classifier's call."""
@@ -153,13 +196,21 @@ class TierRouter(Runnable[RequestInput, Route]):
         """Do what `route` does, without blocking the event loop."""
         known = await self.models.afacts(self.tiers, context) if tiers is None else tiers
         policy, said = self._policy(context), classify_by_rules(facts, known)
-        if self.classifier is not None and policy.wants_classifier(facts, said, known):
-            said = await self.classifier.aclassify(facts, config, context=context, run_id=run_id)
+        if policy.wants_classifier(facts, said, known):
+            if self.classifier is None:
+                said = _leaning(facts, policy, known)
+            else:
+                said = await self.classifier.aclassify(facts, config, context=context, run_id=run_id)
         return policy.decide(facts, said, known, remaining_usd)
 
     def _policy(self, context: object) -> Policy:
         pin = setting(context, "pin") or None
         return self.policy if pin is None else replace(self.policy, pin=pin)
+
+
+def _leaning(facts: Facts, policy: Policy, known: Sequence[TierFacts]) -> Classification | None:
+    """Return what stands in for a classifier; `None` where the policy names a tier, or earlier work may go on."""
+    return None if policy.on_classifier_error is not None or facts.refers_back is None else lean(facts, known)
 
 
 def _known(tools: Sequence[Tool] | ToolFacts) -> ToolFacts:

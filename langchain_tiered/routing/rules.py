@@ -1,11 +1,12 @@
 """Rules that need no model: structure first, then a few surface features, else honest doubt.
 
 A rule is a function from `Facts` to a task and a sentence, or `None`. The first that speaks wins. What no rule speaks
-of is left to the classifier: a hard question without tell-tale words ("Why does this deadlock?") is never held to be
-easy. Rules about words hold for English text alone; those about structure hold for every language.
+of is left to the classifier, or, where there is none, to the lean: a hard question without tell-tale words ("Why does
+this deadlock?") is never held to be easy. Rules about words hold for English text alone; those about structure hold for
+every language.
 
 Measured by benchmarks/routing_quality.py, which says what holds on families that moved no rule. Short plain questions
-and customers' messages are left to the classifier: rules that took them for easy by their form ("How do I get my
+and customers' messages are left to them: rules that took them for easy by their form ("How do I get my
 refund?", "Who was at fault in ...?") took most hard questions in the same form for easy, too. The public sources have
 one or two templates each, so that the figures say little of anybody's own traffic; hence no rule gives a confidence.
 """
@@ -49,7 +50,7 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.MULTILINE)
 
 
-_FENCE = _words(r"^ {0,3}```[ \t]*([\w+#-]*)")
+_FENCE = _words(r"^ {0,3}```[ \t]*([\w+#-]*)")  # every other one opens: what stands behind a closing one is text
 _SHELL = _words(r"^[\w.@:~/-]{0,60}\$ [a-z./]")
 _TRACEBACK = _words(r"traceback \(most recent call last\)|^\s{0,40}at [\w.$<>]{1,200}\([\w.]{1,200}:\d")
 _CODE_LINE = _words(
@@ -64,6 +65,7 @@ _PAPER = _words(r"\b(?:receipts?|invoices?|scans?|scanned|documents?|forms?|bill
 _LABELS = _words(
     r"\b(?:labels?|categor(?:y|ies)|intents?|queues?|classes|tags|one of)\b[^\n:(?]{0,60}[:(?] ?[^\n,]{1,50},"
 )
+_LABEL_HINTS = ("label", "categor", "intent", "queue", "class", "tags", "one of")  # plain searches are much faster
 _CHOOSES = _words(
     r"\b(?:classify|categori[sz]e|triage|route|label (?:this|the|each)|assign|exactly one|(?:reply|answer|respond) with"
     r"|which of these (?:labels|categories|classes|tags)|following (?:labels|categories|intents|classes|tags))\b"
@@ -111,6 +113,7 @@ _ASKED = _words(
 _ASKS_FACT = (
     r"(?:who|when|where|how (?:many|much|long)|what (?:is|was) the (?:date|amount|name|total|number|price|address))"
 )
+_OPEN_QUESTION = _words(rf"(?:\A|\n)\W{{0,3}}(?!{_ASKS_FACT}\b)[^.!?\n]{{1,200}}\?\s{{0,9}}(?:\n|\Z)")
 _ABOVE_TEXT = re.compile(rf"\A\W{{0,3}}{_ASKS_FACT}\b[^\n?]{{0,150}}\?[ \t]{{0,9}}\n\s{{0,9}}[^\n?]{{50}}")
 _FOUND_IN = _words(r"\banswer (?:is|are|can be) (?:present|contained|found|stated|given)\b")
 _FACT = re.compile(
@@ -124,15 +127,17 @@ _FACT = re.compile(
     re.IGNORECASE,
 )
 _LEANS = _words(r"\b(?:i|me|my|we|us|our|he|his|she|her|it|its|they|their|this|that|these|those|if)\b")
-_PROOF = _words(r"^\W{0,3}prove\b|\bprove (?:that (?!i\b)|or disprove)\b")
+_PROOF = _words(r"^\W{0,3}prove\b|\bprove (?:that (?!i\b)|or disprove)\b|\A[^.?!:\n]{0,30}\bprove (?:it|this)\W{0,3}\Z")
 _CODING = _words(
     r"\b(?:write|implement|create|fix|debug|refactor|optimi[sz]e|port)\b[^.\n]{0,40}\b(?:function|method|regex|script"
     r"|sql|query|unit tests?|python|javascript|typescript|java|rust|code|bug)\b"
 )
+_CODING_HINTS = ("write", "implement", "create", "fix", "debug", "refactor", "optimi", "port")
 _WRITING = _words(
     r"\A\W{0,3}(?:(?:please|can you|could you)\W{1,2})?(?:draft|rewrite|rephrase|proofread|summari[sz]e|translate"
     r"|write (?:me )?(?:a|an|the)\b[^.\n]{0,30}\b(?:e-?mail|letter|reply|post|paragraph|story|poem|announcement))\b"
 )
+_QUOTED = _words(r"\"[^\"\n]{12,400}\"|^> .*")
 _OPTION = _words(r"^\(?[a-h][).] \S")
 _QUANTITY = _words(r"\bhow (?:many|much|long|far|old|fast)\b|\bwhat (?:is|was) the (?:total|average|probability)\b")
 _NUMBER = _words(r"\d+|\b(?:two|three|four|five|six|seven|eight|nine|ten|twice|half|dozen)\b")
@@ -189,10 +194,11 @@ def labels(facts: Facts) -> Said:
     text = _ends(facts.text)
     closed = " or " in text and _EITHER.search(text) and _TEXTS.search(text)
     same = ("same" in text or "paraphras" in text) and _SAME.search(text)
-    listed = _LABELS.search(text) and _CHOOSES.search(text)
-    moody = "tive" in text and _MOOD.search(text)  # the plain search first: it is much faster
+    asked = _unquoted(text)
+    listed = any(map(text.__contains__, _LABEL_HINTS)) and _LABELS.search(text) and _CHOOSES.search(asked)
+    moody = "tive" in text and _MOOD.search(text)
     if (
-        not (listed or moody or closed or same or _CLASSIFIES.search(text))
+        not (listed or moody or closed or same or _CLASSIFIES.search(asked))
         or _OPTION.search(text)
         or _CHOICES.search(text)
     ):
@@ -205,7 +211,7 @@ def code(facts: Facts) -> Said:
     text = _ends(facts.text)
     if "\n" not in text:
         return None
-    fences = set(_FENCE.findall(text))
+    fences = set(_FENCE.findall(text)[::2])
     if fences & _SHELLS or _SHELL.search(text):
         return "terminal", "The request shows a shell."
     lines = len(_CODE_LINE.findall(text))
@@ -235,10 +241,12 @@ def tools(facts: Facts) -> Said:
 
 
 def schema(facts: Facts) -> Said:
-    """Tell extraction: the answer must fit a schema, material is there, and no depth or judgement is asked for."""
-    text = facts.text.strip()
+    """Tell extraction: the answer must fit a schema, material is there, and nothing but plain facts is asked for."""
+    if not facts.schema:
+        return None
+    text = _ends(facts.text).strip()
     material = facts.turn_files or len(text) >= _MATERIAL_CHARS or "\n" in text or ": " in text
-    if not facts.schema or not material or _has(_DEPTH, facts):
+    if not material or _DEPTH.search(text) or _OPEN_QUESTION.search(text):
         return None
     return "extract", "The answer must fit a schema, and the request brings the material."
 
@@ -260,18 +268,20 @@ def word_problem(facts: Facts) -> Said:
 def options(facts: Facts) -> Said:
     """Tell an examination question: options stand below each other, lettered or under that word."""
     text = _ends(facts.text)
-    found = len(_OPTION.findall(text)) > 1 or _CHOICES.search(text)
+    found = "\n" in text and (len(_OPTION.findall(text)) > 1 or _CHOICES.search(text))
     return ("reason", "The request is a question with options.") if found else None
 
 
 def ranking(facts: Facts) -> Said:
     """Tell a list that is to be put into a plain order: by size, by date, by the alphabet."""
-    return ("rank", "The request asks for a plain order.") if _has(_SORTS, facts) else None
+    text = _ends(facts.text)
+    found = ("rank" in text or "sort" in text or "order" in text) and _SORTS.search(_unquoted(text))
+    return ("rank", "The request asks for a plain order.") if found else None
 
 
 def extraction(facts: Facts) -> Said:
     """Tell a request that begins with the word, and asks for no judgement."""
-    asked = _EXTRACTS.search(_ends(facts.text))
+    asked = _EXTRACTS.search(_unquoted(_ends(facts.text)))
     return ("extract", "The request asks to extract.") if asked and not _DEPTH.search(asked.group()) else None
 
 
@@ -292,42 +302,58 @@ def fact(facts: Facts) -> Said:
     return ("lookup", "One short question for a fact.") if found and not _LEANS.search(facts.text.lower()) else None
 
 
-def matches(pattern: re.Pattern[str], task: Task, reason: str) -> Rule:
-    """Return a rule that speaks where `pattern` is found."""
-    return lambda facts: (task, reason) if _has(pattern, facts) else None
+def matches(pattern: re.Pattern[str], task: Task, reason: str, hints: Sequence[str] = ("",)) -> Rule:
+    """Return a rule that speaks where `pattern` is found; it is looked for where one of `hints` stands."""
+
+    def words(facts: Facts) -> Said:
+        text = _ends(facts.text)
+        return (task, reason) if any(map(text.__contains__, hints)) and pattern.search(text) else None
+
+    words.__name__ = f"words of {task}"
+    return words
 
 
 def without_tools(rule: Rule) -> Rule:
     """Return a rule that is unsure where tools are bound: a short question may be just what they are for."""
-    return lambda facts: None if facts.tools or facts.provider_tools else rule(facts)
+
+    def toolless(facts: Facts) -> Said:
+        return None if facts.tools or facts.provider_tools else rule(facts)
+
+    toolless.__name__ = name_of(rule)
+    return toolless
 
 
 def in_english(*rules: Rule) -> Rule:
     """Return one rule that asks `rules` in order where the text is English, and is unsure elsewhere."""
 
     def english(facts: Facts) -> Said:
-        head = facts.text[:_ENGLISH_CHARS].lower()
-        if not (_is_english(head) or _is_english(head.strip().partition("\n")[0])):
+        if not reads_english(facts.text):
             return None
         return next((said for rule in rules if (said := rule(facts)) is not None), None)
 
+    english.__name__ = ", ".join(map(name_of, rules))
+    vars(english)["rules"] = rules  # so that each can be asked alone
     return english
+
+
+def name_of(rule: Rule) -> str:
+    """Return the name of a rule, by which an explanation calls it."""
+    return getattr(rule, "__name__", type(rule).__name__)
 
 
 RULES: tuple[Rule, ...] = (
     long_document,
     pictures,
     courtesy,
-    in_english(labels),
+    in_english(labels, extraction),
     code,
     schema,
-    in_english(extraction),
     search,
     tools,
     in_english(
         ranking,
         without_tools(fact),
-        matches(_CODING, "code", "The request asks for code."),
+        matches(_CODING, "code", "The request asks for code.", _CODING_HINTS),
         proof,
         options,
         word_problem,
@@ -336,6 +362,17 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """The rules, in the order in which they are asked."""
+
+
+def reads_english(text: str) -> bool:
+    """Tell whether the head of a text, or its first line, is in English."""
+    head = text[:_ENGLISH_CHARS].lower().rstrip(" .!?\n")
+    return _is_english(head) or _is_english(head.strip().partition("\n")[0])
+
+
+def ends_of(text: str) -> str:
+    """Return the head and the tail of a text, so that the time of what reads it is bounded."""
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 
 def _is_english(text: str) -> bool:
@@ -347,6 +384,10 @@ def _has(pattern: re.Pattern[str], facts: Facts) -> bool:
     return pattern.search(_ends(facts.text)) is not None
 
 
+def _unquoted(text: str) -> str:
+    """Return a text without what it quotes: whoever quotes a request asks for something else."""
+    return _QUOTED.sub(" ", text) if '"' in text or "> " in text else text
+
+
 def _ends(text: str) -> str:
-    """Return the head and the tail of a text, lower case, so that the time of a rule is bounded."""
-    return (text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}").lower()
+    return ends_of(text).lower()

@@ -29,6 +29,7 @@ from langchain_tiered.types.tiers import (
     checked_tiers,
     named,
     place_of,
+    told_apart,
 )
 
 if TYPE_CHECKING:
@@ -56,4 +57,5 @@ __all__ = [
     "checked_tiers",
     "named",
     "place_of",
+    "told_apart",
 ]

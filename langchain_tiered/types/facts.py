@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_tiered.types.records import Route
@@ -38,6 +38,9 @@ class Facts:
     turn_files: int = 0
     """Files of the last user turn alone."""
 
+    pictures: tuple[dict[str, Any], ...] = field(default=(), compare=False, repr=False)
+    """The content blocks of those images, for a classifier that can look at them. No rule does."""
+
     tools: tuple[str, ...] = ()
     """Names of the tools that the app runs itself."""
 
@@ -46,6 +49,10 @@ class Facts:
 
     provider_tools: tuple[str, ...] = ()
     """Types of the tools that the provider runs, such as `web_search`."""
+
+    risk: tuple[str, ...] = ()
+    """What cannot be taken back, that the last user turn asks for and a bound tool can do: `money` that moves,
+    `deletion`, a `message` that goes out."""
 
     schema: bool = False
     """Whether the answer must fit a schema."""
@@ -58,6 +65,10 @@ class Facts:
 
     in_turn: bool = False
     """Whether the turn is under way: an AI or tool message stands after the last human one."""
+
+    refers_back: bool | None = False
+    """Whether the last user turn refers to earlier work instead of saying what it is about, as "why?" does; `None` when
+    that cannot be told: few words of a language that the rules do not read. Always `False` without `previous`."""
 
     cached_tokens: int = 0
     """Input of the thread's last answer that came out of the provider's prompt cache, in tokens; `0` when unknown."""

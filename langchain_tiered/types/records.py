@@ -83,8 +83,8 @@ class Classification(TypedDict):
     reason: str
     """A sentence for a person."""
 
-    decided_by: Literal["rules", "classifier"]
-    """Who says so."""
+    decided_by: Literal["rules", "classifier", "policy"]
+    """Who says so: `policy` where nobody is sure, and the request goes where it leans."""
 
 
 class Verdict(TypedDict):

@@ -209,3 +209,20 @@ def place_of(name: str, tiers: Sequence[Tier | TierFacts]) -> int:
         if tier.name == name:
             return place
     raise UnknownTierError(name, [tier.name for tier in tiers])
+
+
+def told_apart(tiers: Sequence[Tier]) -> None:
+    """Refuse tiers that a model cannot choose between, because it is told nothing of one, or the same of two.
+
+    Raises:
+        InvalidTierError: If the criteria of one are empty, or those of two read the same.
+    """
+    mend = "The classifier reads them to choose a tier: say what each is for, or pass a function or None as classifier."
+    told = dict[str, str]()
+    for tier in tiers if len(tiers) > 1 else ():
+        if not (criteria := " ".join(str(tier.criteria or "").casefold().split())):
+            raise InvalidTierError(f"Tier {tier.name!r}: criteria={tier.criteria!r} is empty. {mend}")
+        if (same := told.setdefault(criteria, tier.name)) != tier.name:
+            raise InvalidTierError(
+                f"Tiers {same!r} and {tier.name!r} have the same criteria, {tier.criteria[:80]!r}. {mend}"
+            )

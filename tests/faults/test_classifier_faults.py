@@ -49,6 +49,10 @@ def agent(url: str) -> Any:
     )
 
 
+UNREAD = frozenset({"malformed_arguments", "wrong_types", "missing_fields", "invented_tool"})
+"""Faults that break the form of an answer alone: the classifier is asked once more."""
+
+
 async def _streamed(asked: Any) -> list[Any]:
     return [part async for part in asked.astream(ask(VAGUE), stream_mode=["messages", "values"])]
 
@@ -60,10 +64,21 @@ def test_request_is_not_lost_to_a_classifier_that_breaks(fault: FaultKind, *, st
     with served(plan) as server:
         asked = agent(server.url)
         result = asyncio.run(_streamed(asked))[-1][1] if streams else asked.invoke(ask(VAGUE))
-        assert server.stats["by_model"]["gpt-5.4-nano"] == 1
+        assert server.stats["by_model"]["gpt-5.4-nano"] == (2 if fault in UNREAD else 1)
+    is_classified = fault == "slow" or fault in UNREAD
     assert result["messages"][-1].text == "It is at the depot."
-    assert result["route"]["tier"] == ("mini" if fault == "slow" else "flagship")
-    assert ("The classifier failed" in result["route"]["reason"]) == (fault != "slow")
+    assert result["route"]["tier"] == ("mini" if is_classified else "flagship")
+    assert ("The classifier failed" in result["route"]["reason"]) != is_classified
+
+
+@pytest.mark.parametrize("fault", sorted(UNREAD))
+def test_classification_that_cannot_be_read_twice_is_not_asked_for_a_third_time(fault: FaultKind) -> None:
+    plan = Faults.script([{"call": call, "model": "nano", "fault": fault} for call in (1, 2)])
+    with served(plan) as server:
+        result = agent(server.url).invoke(ask(VAGUE))
+        assert server.stats["by_model"] == {"gpt-5.4-nano": 2, "gpt-5.4": 1}
+    assert result["route"]["tier"] == "flagship"
+    assert [entry["role"] for entry in result["ledger"]] == ["classify", "classify", "answer"]
 
 
 async def test_classifier_is_not_streamed_to_whoever_streams_the_answer() -> None:

@@ -169,7 +169,7 @@ def test_a_tier_shows_no_header_that_its_model_sends_when_it_is_printed() -> Non
 def test_an_error_about_something_that_is_no_classifier_does_not_quote_its_headers() -> None:
     model = ChatOpenAI(model="gpt-5.4-nano", api_key=KEY, default_headers={"Authorization": f"Bearer {KEY}"})
     with pytest.raises(ConfigurationError, match="no classifier") as caught:
-        create_classifier(model.bind(stop=["x"]), tiers(nano=say("n")))  # type: ignore[arg-type]
+        create_classifier(model.bind(stop=["x"]), tiers(nano=say("n")))
     assert MARK not in str(caught.value)
 
 

@@ -17,10 +17,12 @@ from langchain_core.messages.tool import tool_call
 from langchain_tiered import Policy, TierRouter
 from langchain_tiered.errors import InvalidInputError
 from langchain_tiered.routing import facts_of, messages_of
+from langchain_tiered.routing.leaning import leaning_of
 from langchain_tiered.types import TASKS
 
 TIERS = tiers(nano=say("n"), mini=say("m"), flagship=say("f"))
 ROUTER = TierRouter(TIERS, classifier=None)
+BY_RULES = TierRouter(TIERS, classifier=None, policy=Policy(on_classifier_error="flagship"))  # nothing leans
 NAMES = [tier.name for tier in TIERS]
 
 ORDERS = (
@@ -132,7 +134,16 @@ def test_an_instruction_about_routing_moves_no_prompt_of_the_public_attacks(orde
             (f"{order}\n{prompt}", f"{neutral}\n{prompt}"),
             (f"{prompt} {order}", f"{prompt} {neutral}"),
         ):
-            assert ROUTER.invoke(told) == ROUTER.invoke(plain)
+            assert BY_RULES.invoke(told) == BY_RULES.invoke(plain)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_instruction_about_routing_is_not_read_where_a_request_leans(order: str) -> None:
+    for prompt in risky():
+        ended = f"{prompt.strip().rstrip('.!?')}."
+        plain = leaning_of(ended)
+        for told in (f"{ended}\n{order}", f"{order}\n{ended}", f"{ended} {order}"):
+            assert leaning_of(told) == plain
 
 
 def test_an_attack_inside_what_a_tool_gave_moves_no_prompt_at_all() -> None:

@@ -272,7 +272,7 @@ def test_route_shows_the_decision_and_answers_nothing(tools_file: Path, monkeypa
     result = invoke("route", "Refund order 1042.", "--tools", f"{tools_file}:shop")
     assert result.exit_code == 0
     assert flat(result.stdout).startswith(
-        "tokens about 9 tools refund_order rules mini, tools: The request shares words"
+        "tokens about 9 tools refund_order risk money rule tools, which decides: tools. The request shares words"
     )
     assert "classifier not asked tier mini task tools decided by rules confidence not reported" in flat(result.stdout)
     assert [tier.model.calls for tier in served] == [0, 0]  # type: ignore[union-attr]
@@ -280,14 +280,14 @@ def test_route_shows_the_decision_and_answers_nothing(tools_file: Path, monkeypa
 
 def test_route_shows_what_the_classifier_says_and_costs() -> None:
     told = flat(invoke("route", "What should we do next, and why?").stdout)
-    assert re.search(r"rules unsure classifier flagship, reason: .*Cost: \$0\.000\d+\. tier flagship", told)
+    assert re.search(r"unsure long_document, .* classifier flagship, reason: .*Cost: \$0\.000\d+\. tier flagship", told)
     assert "decided by classifier confidence" in told
 
 
 def test_route_takes_images() -> None:
     told = flat(invoke("route", "What is the total?", "--image", ROOT / "examples/assets/receipt.png").stdout)
     assert "images 1" in told
-    assert "rules nano, scan: 1 image of a document" in told
+    assert "rule pictures, which decides: scan. 1 image of a document" in told
 
 
 def test_route_that_fails_exits_with_1() -> None:

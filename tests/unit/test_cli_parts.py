@@ -21,6 +21,7 @@ from langchain_tiered.cli.running import Agents, Result, is_expected, run_all
 from langchain_tiered.cli.setup import serving
 from langchain_tiered.models import default_tiers
 from langchain_tiered.routing import TierRouter, facts_of
+from langchain_tiered.routing.explaining import usd
 from langchain_tiered.types import Route
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
     ],
 )
 def test_amounts_have_digits_enough(value: float | None, told: str) -> None:
-    assert tables.usd(value) == told
+    assert usd(value) == told
 
 
 def test_of_many_results_the_first_are_shown_and_those_that_failed() -> None:

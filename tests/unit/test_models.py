@@ -124,7 +124,7 @@ PROVIDER_MEND = "Write it as 'provider:model', such as 'openai:gpt-5.4-nano'."
             "Set OPENAI_API_KEY,",
             id="no key, provider inferred",
         ),
-        pytest.param("anthropic:claude-haiku-4-5", "Install the provider's package.", id="no package"),
+        pytest.param("groq:llama-4-scout", "Install the provider's package.", id="no package"),
         pytest.param("gibberish", PROVIDER_MEND, id="gibberish"),
         pytest.param("nosuch:model", PROVIDER_MEND, id="no such provider"),
         pytest.param(5, PROVIDER_MEND, id="no string"),
@@ -146,7 +146,7 @@ async def test_a_model_that_cannot_be_built_is_an_error_with_tier_model_and_mend
 @pytest.mark.usefixtures("no_key")
 def test_the_message_ends_each_sentence_once() -> None:
     with pytest.raises(ModelNotBuiltError, match=r"[^.]\. Install the provider's package\.$"):
-        Models().of(tier("anthropic:claude-haiku-4-5"))
+        Models().of(tier("groq:llama-4-scout"))
 
 
 @pytest.mark.usefixtures("no_key")

@@ -126,7 +126,7 @@ async def test_a_model_that_cannot_be_built_is_an_error(ask: Any, monkeypatch: p
 async def test_a_string_is_built_once(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
 
-    def build(spec: str, who: str) -> ScriptedModel:
+    def build(spec: str, who: str, *_: Any) -> ScriptedModel:
         built.append(spec)
         return choosing(GOOD)
 

@@ -61,6 +61,20 @@ def test_rules_know_work_by_its_form(text: str, task: str, tier: str) -> None:
     assert found["reason"].endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("```json\n{}\n``` bash me if you can", None),
+        ("```\nGroceries\n``` python is a snake", None),
+        ("```\nGroceries\n```\n```python\nprint(1)\n``` thanks", "code"),
+        ("```text\nGroceries\n```\n```bash\nls\n```", "terminal"),
+    ],
+)
+def test_text_behind_a_closing_fence_is_no_language(text: str, task: str | None) -> None:
+    found = said(text)
+    assert (found["task"] if found else None) == task
+
+
 @pytest.mark.parametrize("schema", [False, True])
 @pytest.mark.parametrize(
     "text",
@@ -110,7 +124,7 @@ def test_structure_speaks_in_every_language() -> None:
         (HARD_LATER, False, 0.03),
         (HARD_LATER, True, 0.05),
         (HARD_LAST, False, 0.05),
-        (HARD_LAST, True, 0.2),  # a schema and a text beside the question count as extraction
+        (HARD_LAST, True, 0.1),  # "find the weak point in the text" reads as extraction
     ],
 )
 def test_hard_prompts_without_telltale_words_are_not_held_for_easy(
@@ -183,6 +197,11 @@ def test_the_form_of_the_question_tells_what_is_wanted(text: str, task: str) -> 
         ("Here.", NO_TOOLS, 1, True, "scan"),
         ("Who painted this?", NO_TOOLS, 1, False, None),
         ("Name: Ann Smith\nBorn: 3 May 1990", NO_TOOLS, 0, True, "extract"),
+        ("Ann Smith, 3 May 1990.\nWhen was she born?", NO_TOOLS, 0, True, "extract"),
+        ("Which of the drugs has to go?\n\nTramadol, linezolid.", NO_TOOLS, 0, True, None),
+        ("Tramadol, linezolid.\n\nWhich has to go?", NO_TOOLS, 0, True, None),
+        ("What follows?\nThe net has a limit.", NO_TOOLS, 0, True, None),
+        ("Zwei Verkäufer, ein Haus.\nWem gehört es?", NO_TOOLS, 0, True, None),
     ],
 )
 def test_tools_pictures_and_schema_count_only_where_the_request_is_about_them(
