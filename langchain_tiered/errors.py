@@ -10,10 +10,14 @@ TieredError
 │   ├── InvalidPolicyError                 a policy setting out of range
 │   └── InvalidBudgetError                 a budget without a limit or out of range, or over a model of unknown price
 ├── InvalidInputError (ValueError)         a request without words, without a human message, with an unknown role
+│   └── InvalidDecisionError               an interrupt was answered with something that is no decision
+├── InvalidPlanError (ValueError)          a planner's plan cannot be used, also when it was told why
 ├── NoTierFitsError (ValueError)           no tier can take the request; says which fact rules out which tier
 ├── ModelNotBuiltError (RuntimeError)      a tier's model cannot be made: a missing key, package or provider
 ├── NoAnswerAcceptedError (RuntimeError)   every attempt was rejected; has them all, and the ledger
 ├── BudgetExceededError (RuntimeError)     the next call does not fit into what a budget has left; has the figures
+├── UnanswerableQuestionError (ValueError)  a decision model was asked something that it cannot decide
+├── LangChainTooOldError (ImportError)     a part needs a later LangChain than the one installed
 └── MissingExtraError (ImportError)        an optional part is not installed; has the install line
 ```
 
@@ -31,19 +35,25 @@ if TYPE_CHECKING:
 
     from langchain_tiered.types import Attempt, Facts, LedgerEntry, TierFacts
 
+_LONGEST_VALUE = 200
+
 __all__ = [
     "BudgetExceededError",
     "ConfigurationError",
     "DuplicateNameError",
     "InvalidBudgetError",
+    "InvalidDecisionError",
     "InvalidInputError",
+    "InvalidPlanError",
     "InvalidPolicyError",
     "InvalidTierError",
+    "LangChainTooOldError",
     "MissingExtraError",
     "ModelNotBuiltError",
     "NoAnswerAcceptedError",
     "NoTierFitsError",
     "TieredError",
+    "UnanswerableQuestionError",
     "UnknownTaskError",
     "UnknownTierError",
 ]
@@ -116,6 +126,33 @@ class DuplicateNameError(ConfigurationError):
 
 class InvalidInputError(TieredError, ValueError):
     """A request cannot be read; nothing has been paid for it."""
+
+
+class InvalidDecisionError(InvalidInputError):
+    """An interrupt was answered with something that is no decision; the thread can be resumed again with one."""
+
+    def __init__(self, value: object, wrong: str, expected: str) -> None:
+        self.value = value
+        """What the run was resumed with."""
+        self.expected = expected
+        """What was expected."""
+        told = repr(value)
+        told = told if len(told) <= _LONGEST_VALUE else f"{told[: _LONGEST_VALUE - 3]}..."
+        super().__init__(f"The run was resumed with {told}: {wrong} {expected} Resume it again; nothing has run.")
+
+
+class InvalidPlanError(TieredError, ValueError):
+    """What a planner wrote is no plan that could be carried out, also when it was told what was wrong."""
+
+    def __init__(self, plan: object, problems: Sequence[str]) -> None:
+        self.plan = plan
+        """What the planner wrote, as plain values; `None` where it wrote no JSON."""
+        self.problems = tuple(problems)
+        """What is wrong with it."""
+        super().__init__(
+            f"The planner gave no plan that can be carried out, twice. {' '.join(problems)} Choose a more capable "
+            "planner, allow more tasks by max_tasks=..., or ask for less at once."
+        )
 
 
 class NoTierFitsError(TieredError, ValueError):
@@ -198,6 +235,19 @@ class MissingExtraError(TieredError, ImportError):
         self.extra = extra
         """The name of the extra."""
         super().__init__(f"{what} needs an optional part: pip install 'langchain-tiered[{extra}]'")
+
+
+class LangChainTooOldError(TieredError, ImportError):
+    """A part of the library rests on something that the installed LangChain does not have yet."""
+
+    def __init__(self, what: str, needed: str) -> None:
+        self.needed = needed
+        """The first version that will do."""
+        super().__init__(f"{what} needs LangChain {needed} or later: pip install -U 'langchain>={needed}'")
+
+
+class UnanswerableQuestionError(TieredError, ValueError):
+    """A decision model was asked something that it cannot decide; nothing has been paid for it."""
 
 
 def _restored(kind: type[TieredError], message: str, data: dict[str, Any]) -> TieredError:

@@ -65,7 +65,8 @@ class Budget:
     """What one invocation may cost, or `None` for no limit."""
 
     thread_limit_usd: float | None = None
-    """What a thread may cost over all its runs, or `None` for no limit. It counts what the thread's ledger holds."""
+    """What a thread may cost over all its runs, or `None` for no limit. It counts what the thread's ledger holds; in
+    another graph an agent keeps one over its runs only with `checkpointer=True`."""
 
     exit_behavior: Literal["end", "error", "downgrade"] = "end"
     """What then, when the next call does not fit: `end` the run with what there is, raise a `BudgetExceededError`, or

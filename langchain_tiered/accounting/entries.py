@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from langchain_tiered.accounting.rates import Tokens, price_usd, provider_calls, tokens_of
-from langchain_tiered.cascade.failures import failure_of
+from langchain_tiered.accounting.traces import told_of
+from langchain_tiered.cascade.failures import failure_of, has_status
 from langchain_tiered.types import LedgerEntry, Rates, named
 
 if TYPE_CHECKING:
@@ -18,17 +20,26 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
 
-    from langchain_tiered.types import Outcome, Role, Tier
+    from langchain_tiered.types import Outcome, Role, Route, Tier
 
 HELD = "nostream"
 """The tag of a model whose tokens LangGraph does not stream: `langgraph.constants.TAG_NOSTREAM`."""
+
+TIERED = "langchain-tiered"
+"""The provider that a `TieredChatModel` names. It costs nothing itself: its tiers' calls are booked one by one."""
 
 LOOP_NODE = "model"
 """The node of a `create_agent` loop that calls the agent's own model."""
 
 
 def call_metadata(
-    *, role: Role, tier: Tier | None, run_id: str | None, task_id: str | None = None, loop: bool = False
+    *,
+    role: Role,
+    tier: Tier | None,
+    run_id: str | None,
+    task_id: str | None = None,
+    loop: bool = False,
+    route: Route | None = None,
 ) -> dict[str, Any]:
     """Return what a recorder must be told of the calls under a config, for its `metadata`: JSON-plain and flat.
 
@@ -38,14 +49,16 @@ def call_metadata(
     Args:
         role: What the calls are for.
         tier: The tier that the calls are made for, or `None`. Its rates and its factor hold where `role` is `answer` or
-            `classify`, and where it is `judge`, for which a check that asks a tier says so itself.
+            `classify`, and where it is `judge`, `plan` or `review`, for which whoever asks a tier says so itself.
         run_id: The invocation that pays.
         task_id: The planned task that is paid for.
         loop: Whether the calls come out of a `create_agent` loop, whose tools and hooks may call other models.
+        route: Where the turn goes, and why, for tracers; `None` before that is known.
     """
     rates = None if tier is None else tier.rates
     told = {
         "tier": None if tier is None else tier.name,
+        **told_of(route),
         "tiered_role": role,
         "tiered_run_id": run_id,
         "tiered_loop": loop,
@@ -66,6 +79,8 @@ class Call:
     tools: Sequence[Any] = ()
     streamed: bool = False
     shown: bool = False
+    is_tiered: bool = False
+    """Whether it is one of a `TieredChatModel`, whose tiers make the calls that cost something."""
     arguments: dict[Any, tuple[str | None, str]] = field(default_factory=dict)
     """Of each tool call that was streamed, by its place: its id, and its arguments as they came."""
 
@@ -115,6 +130,25 @@ def entry_of(
     return entry
 
 
+def free_entry(metadata: Mapping[str, Any], model: BaseChatModel | str) -> LedgerEntry:
+    """Return the entry of an answer that was kept from an earlier call with such metadata: nothing was used or paid."""
+    return LedgerEntry(
+        id=str(uuid4()),
+        run_id=metadata.get("tiered_run_id"),
+        task_id=metadata.get("tiered_task_id"),
+        role=role_of(metadata),
+        tier=metadata.get("tier"),
+        model=_own_name(model),
+        input_tokens=0,
+        cached_tokens=0,
+        output_tokens=0,
+        reasoning_tokens=0,
+        cost_usd=0.0,
+        latency_s=0.0,
+        outcome="accepted",
+    )
+
+
 def role_of(metadata: Mapping[str, Any]) -> Role:
     """Tell what a call was for. LangChain's middleware marks the calls that it makes itself by `lc_source`."""
     if source := metadata.get("lc_source"):
@@ -135,7 +169,7 @@ def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
 
 def terms_of(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
     """Return the tier's own terms of price. They are not those of the other models that are called on its behalf."""
-    if role not in {"answer", "classify", "judge"}:
+    if role not in {"answer", "classify", "judge", "plan", "review"} and not metadata.get("tiered_own_terms"):
         return {}
     rates, own, called = (metadata.get(name) for name in ("tiered_rates", "tiered_model", "ls_model_name"))
     if own is not None and called is not None and own != called:
@@ -197,8 +231,8 @@ def may_be_charged(error: BaseException, call: Call) -> bool:
     """Tell whether a call that failed may have cost something."""
     if call.streamed or not isinstance(error, Exception):
         return True
-    failure, has_status = failure_of(error), isinstance(getattr(error, "status_code", None), int)
+    failure, refused = failure_of(error, of_call=True), has_status(error)
     if failure is None:
-        return not has_status
+        return not refused
     # A filter that stops an answer, and a request that took too long, are charged for by some, whatever the status.
-    return failure["kind"] in {"no_answer", "timeout"} or (failure["kind"] == "outage" and not has_status)
+    return failure["kind"] in {"no_answer", "timeout"} or (failure["kind"] == "outage" and not refused)

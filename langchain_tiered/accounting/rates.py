@@ -96,16 +96,29 @@ def provider_calls(message: BaseMessage | None) -> ProviderCalls:
     """Read off a message which of its provider's own tools were used, in every form in which LangChain tells it.
 
     OpenAI charges for each `search` of a `web_search_call` (OpenAI, web search guide, 2026). Anthropic tells the number
-    of searches in its usage; where that is lost, in a stream, the calls are counted.
+    of searches in its usage; where that is lost, in a stream, the calls are counted. Google tells its queries beside
+    the answer, and charges for each of them from Gemini 3 on, before for each answer that rests on any (Google, Gemini
+    API pricing, 2026).
     """
     used = Counter[str]() if message is None else Counter(_used_tools(message))
     told: Any = getattr(message, "response_metadata", {}).get("usage") or {}
     searches = (told.get("server_tool_use") or {}).get("web_search_requests") if isinstance(told, dict) else None
+    if searches is None and (queries := _google_queries(message)):
+        searches = queries
     return ProviderCalls(
         web_searches=searches if isinstance(searches, int) else used["web_search"],
         file_searches=used["file_search"],
         unpriced=tuple(sorted(used.keys() & _UNPRICED_CALLS)),
     )
+
+
+def _google_queries(message: BaseMessage | None) -> int:
+    """Return how many searches of Google's an answer is charged for."""
+    told: dict[str, Any] = getattr(message, "response_metadata", {})
+    grounding = told.get("grounding_metadata")
+    queries = grounding.get("web_search_queries") if isinstance(grounding, dict) else None
+    is_by_answer = str(told.get("model_name")).startswith(("gemini-1", "gemini-2"))
+    return min(len(queries or ()), 1) if is_by_answer else len(queries or ())
 
 
 def tokens_of(usage: Mapping[str, Any] | None) -> Tokens:
@@ -302,8 +315,13 @@ def _rate(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
 
 async def import_prices() -> None:
     """Import the published prices without blocking the event loop: it takes up to 50 ms, once."""
-    if not _import_prices.cache_info().currsize:
+    if not prices_imported():
         await asyncio.to_thread(_import_prices)
+
+
+def prices_imported() -> bool:
+    """Tell whether the published prices are there."""
+    return bool(_import_prices.cache_info().currsize)
 
 
 @cache
@@ -362,7 +380,10 @@ def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     """Return the first number of tokens found under one of `names`."""
-    return next((counts[name] for name in names if isinstance(counts.get(name), int)), None)
+    for name in names:
+        if isinstance(count := counts.get(name), int):
+            return count
+    return None
 
 
 def _used_tools(message: BaseMessage) -> Iterator[str]:

@@ -22,6 +22,7 @@ from langchain_core.tracers.context import register_configure_hook
 
 from langchain_tiered.accounting.entries import (
     HELD,
+    TIERED,
     Call,
     entry_of,
     is_replayed,
@@ -33,6 +34,7 @@ from langchain_tiered.accounting.entries import (
 )
 from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.rates import Tokens, tokens_of
+from langchain_tiered.accounting.traces import with_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +58,8 @@ class Recorder(BaseCallbackHandler):
     def __init__(self, metered: Metered | None = None) -> None:
         """Begin with no entry; `metered` keeps the calls within a budget."""
         self.metered: Metered | None = None
+        self.shared: Metered | None = None
+        """The meter that those inside keep to, where this recorder itself holds nothing."""
         if metered is not None:
             self.keep_within(metered)
         self._lock = Lock()
@@ -167,11 +171,12 @@ class Recorder(BaseCallbackHandler):
         metadata: dict[str, Any] | None,
         more: Mapping[str, Any],
     ) -> None:
-        params = more.get("invocation_params") or {}
-        if self.metered is not None:
+        params, is_tiered = more.get("invocation_params") or {}, (metadata or {}).get("ls_provider") == TIERED
+        if self.metered is not None and not is_tiered:
             self.metered.hold(run_id, said, params, metadata or {})
-        tools = params.get("tools") or ()
-        self._calls[run_id] = Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=tools)
+        call = Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=params.get("tools") or ())
+        call.is_tiered = is_tiered
+        self._calls[run_id] = call
 
     def on_llm_new_token(
         self, token: Any, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, run_id: UUID, **_: Any
@@ -200,8 +205,8 @@ class Recorder(BaseCallbackHandler):
         A tier's answer is `rejected` until a check accepts it, so that a run which raises leaves it rightly booked.
         One out of LangChain's own cache used nothing and costs nothing.
         """
-        if (call := self._calls.pop(run_id, None)) is not None:
-            message = message_of(response)
+        message = message_of(response)
+        if (call := self._calls.pop(run_id, None)) is not None and not (call.is_tiered and not is_replayed(message)):
             calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
             replayed = is_replayed(message)
             tokens = Tokens(0, 0, 0, 0) if replayed else tokens_in(response)
@@ -223,7 +228,7 @@ class Recorder(BaseCallbackHandler):
           after a paid answer came that the integration could not read.
         """
         self._errors.append(error)
-        if (call := self._calls.pop(run_id, None)) is not None:
+        if (call := self._calls.pop(run_id, None)) is not None and not call.is_tiered:
             response: LLMResult | None = kwargs.get("response")
             tokens, unread = tokens_in(response), dict[str, Any]()
             if not tokens.output_tokens:  # some providers tell the input first and the output last
@@ -236,7 +241,7 @@ class Recorder(BaseCallbackHandler):
 
     def abandon(self) -> None:
         """Book the calls under way as failed, at an unknown cost: LangChain tells no handler of one cancelled."""
-        for run_id, call in list(self._calls.items()):
+        for run_id, call in [each for each in self._calls.items() if not each[1].is_tiered]:
             self._end(call, entry_of(run_id, call, None, Tokens(), "failed"))
 
     def _end(self, call: Call, entry: LedgerEntry) -> None:
@@ -310,9 +315,33 @@ def collect_ledger() -> Iterator[Ledger]:
 
 def rebook(entries: Iterable[LedgerEntry], config: RunnableConfig) -> None:
     """Book entries again whose outcome has changed, with all who saw their calls: the runs and the block around."""
-    entries, collector = list(entries), _collector.get()
-    for recorder in (*_recorders(config), *((collector,) if collector is not None else ())):
+    entries = list(entries)
+    for recorder in recorders_around(config):
         recorder.book(entries)
+
+
+def book_unseen(entry: LedgerEntry, config: RunnableConfig) -> None:
+    """Book a call that is no chat model's, and that no recorder saw, with the runs and the block around."""
+    for recorder in _recorders(config):
+        if recorder.metered is not None:
+            recorder.metered.settle(UUID(entry["id"]), entry)
+    rebook([entry], config)
+
+
+def recorders_around(config: RunnableConfig) -> list[Recorder]:
+    """Return all who are to see a call that is made under a config: the recorders of runs, and that of the block."""
+    collector = _collector.get()
+    return [*_recorders(config), *((collector,) if collector is not None else ())]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the calls of a block from `collect_ledger`, because whoever makes them books them."""
+    token = _collector.set(None)
+    try:
+        yield
+    finally:
+        _collector.reset(token)
 
 
 def recorder_in(config: RunnableConfig) -> Recorder | None:
@@ -340,7 +369,7 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
     else:
         callbacks = callbacks.copy()
         callbacks.add_handler(recorder, inherit=True)
-    merged = {**config, "callbacks": callbacks, "metadata": {**(config.get("metadata") or {}), **metadata}}
+    merged = {**config, "callbacks": callbacks, "metadata": with_metadata(config.get("metadata"), metadata)}
     return cast("RunnableConfig", merged)
 
 

@@ -1,4 +1,4 @@
-"""How a check calls a model: built at first use, kept out of the user's stream, booked with the role `judge`."""
+"""How a check or a reviewer calls a model: built at first use, kept out of the user's stream, booked with its role."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 # As a module: it reads `cascade.failures`, and may be half imported when this is.
 from langchain_tiered.accounting import entries
+from langchain_tiered.accounting.traces import with_metadata
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.models import Models, quiet
 from langchain_tiered.types import Tier
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable, RunnableConfig
+
+    from langchain_tiered.types import Role
 
 _UNREADABLE = frozenset({"OpenAIRefusalError", "LengthFinishReasonError", "ContentFilterFinishReasonError"})
 
@@ -37,13 +40,13 @@ class Said(NamedTuple):
 
 
 class AskedModel:
-    """The model that a check asks: built at first use, kept out of the user's stream, booked with the role `judge`.
+    """The model that a check asks: built at first use, kept out of the user's stream, booked with its role.
 
     A provider's error passes through; the machine around the checks makes a rejection of it.
     """
 
-    def __init__(self, model: BaseChatModel | str | Tier, check: str) -> None:
-        """Take the model, and the name of the check that asks it.
+    def __init__(self, model: BaseChatModel | str | Tier, check: str, *, role: Role = "judge") -> None:
+        """Take the model, the name of the check that asks it, and what its calls are booked as.
 
         Raises:
             ConfigurationError: If `model` is no model.
@@ -54,7 +57,7 @@ class AskedModel:
             )
         self._tier = model if isinstance(model, Tier) else None
         self._asked = model if isinstance(model, Tier) else Tier(check, model, criteria="")
-        self._models = Models()
+        self._models, self._role = Models(), role
 
     @property
     def name(self) -> str:
@@ -85,8 +88,8 @@ class AskedModel:
     def _config(self) -> RunnableConfig:
         """Return what a recorder must be told, beside all that the config around the check says."""
         around = ensure_config()["metadata"]
-        told = entries.call_metadata(role="judge", tier=self._tier, run_id=around.get("tiered_run_id"))
-        return {"metadata": {**around, **told}}
+        told = entries.call_metadata(role=self._role, tier=self._tier, run_id=around.get("tiered_run_id"))
+        return {"metadata": with_metadata(around, told)}
 
 
 def unwrapped(schema: Any) -> Any:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 CUT_OFF = frozenset(
     {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length", "model_context_window_exceeded"}
+    | {"error"}  # Mistral's, and that of routers of many providers: one behind them broke off
 )
 """Finish reasons that mean that the answer was cut off, as OpenAI, Anthropic, Google, Mistral and Amazon write them."""
 
 REFUSED = frozenset(
     {"refusal", "content_filter", "content_filtered", "guardrail_intervened"}
-    | {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "IMAGE_SAFETY"}
+    | {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "LANGUAGE", "MODEL_ARMOR"}
+    | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
 )
 """Finish reasons that mean that the model or its provider would not answer."""
 
@@ -85,8 +87,8 @@ def not_refused(given: CheckInput) -> Verdict:
     )
     if refusal:  # its words stay in the attempt: a verdict's reason is public
         return _verdict("not_refused", False, "The model refused.")
-    why = _stop_reason(answer)
-    if why in REFUSED:
+    why = _block_reason(answer) or _stop_reason(answer)
+    if why in REFUSED or _block_reason(answer):
         return _verdict("not_refused", False, f"The provider stopped the answer ({why}).")
     return _verdict("not_refused", True, "The model did not refuse.")
 
@@ -104,6 +106,13 @@ def _stop_reason(answer: AIMessage) -> str | None:
     if why is None and said.get("status") == "incomplete":
         why = (said.get("incomplete_details") or {}).get("reason") or "max_output_tokens"
     return None if why is None else str(why)
+
+
+def _block_reason(answer: AIMessage) -> str | None:
+    """Read why Google let no model see the request: then there is no answer that could have a finish reason."""
+    feedback = answer.response_metadata.get("prompt_feedback")
+    why = feedback.get("block_reason") if isinstance(feedback, Mapping) else None
+    return None if why in {None, 0} else str(getattr(why, "value", why))
 
 
 def _is_chat(answer: AIMessage) -> bool:

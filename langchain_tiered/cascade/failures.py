@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_tiered.types import FailureKind
 
 _OK, _INVALID, _RATE_LIMITED, _FIRST_SERVER_ERROR = 200, 400, 429, 500
+_ERRORS = range(_INVALID, 600)
 _BY_STATUS: dict[int, FailureKind] = {
     401: "authentication",
     403: "authentication",
@@ -74,6 +75,17 @@ _BY_CLASS: dict[str, FailureKind] = {
 }
 """LangChain's own classes, and those of the clients and their transports; the first in a class's order counts."""
 
+_BY_WORDS: dict[FailureKind, re.Pattern[str]] = {
+    "overflow": re.compile(
+        r"maximum context length|(?:exceeds?|exceeded) the (?:available |model's )?context (?:length|window|size)"
+        r"|context (?:length|window) exceeded|prompt is too long|exceeds the maximum number of tokens",
+        re.IGNORECASE,
+    ),
+    "authentication": re.compile(r"api key not valid|api key expired|credit balance is too low", re.IGNORECASE),
+    "unknown_model": re.compile(r"\binvalid model\b", re.IGNORECASE),
+}
+"""What an invalid request really is, where a provider says it in words alone: Mistral, Google, Ollama, Anthropic."""
+
 _CALLERS_MISTAKES: frozenset[FailureKind] = frozenset({"authentication", "unknown_model", "invalid_request"})
 _UNREADABLE = frozenset({"JSONDecodeError", "UnicodeDecodeError"})
 _UNREADABLE_WORDS = ("Unexpected response type from OpenAI-compatible endpoint", "No generation chunks were returned")
@@ -84,6 +96,9 @@ _CODE_IN_WORDS = re.compile(
     r"|Response \S+ failed\.$"
 )
 """What `langchain_openai` makes of an event that ends a stream of the Responses API: all in one string."""
+
+_RETRY_DELAY = re.compile(r"retryDelay['\"]?: ?['\"]?(\d+(?:\.\d+)?)s")
+"""How Google asks to wait: among the details of the body, which its client puts into the message."""
 
 _KEY = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|key)[-_][\w-]{8,}|\bAIza[\w-]{8,}|\bAKIA\w{12,}|(?<=bearer )\S+|(?<=key provided: )\S+"
@@ -111,14 +126,22 @@ def failure_of(error: BaseException, *, of_call: bool = False) -> Failure | None
         error: What was raised.
         of_call: Whether a model call raised it, and not a middleware or a tool around one. Only then is an answer that
             cannot be read the provider's failure: garbage instead of JSON, an empty stream, or an error in a body of
-            status 200, which `langchain_openai` raises as a bare `ValueError`.
+            status 200, which `langchain_openai` raises as a bare `ValueError`. Only then is a bare `HTTPStatusError`
+            the provider's, too, which `langchain_mistralai` raises: a tool may make requests of its own.
     """
     if is_missing_recording(error):
         return None
     for cause in _causes(error):
         if (kind := _kind(cause) or (_kind_of_unread(cause) if of_call else None)) is not None:
-            return Failure(kind=kind, message=_told(error), retry_after_s=_retry_after_s(cause))
+            asked = (_retry_after_s(each) for each in _causes(error))
+            retry_after_s = next((seconds for seconds in asked if seconds is not None), None)
+            return Failure(kind=kind, message=_told(error), retry_after_s=retry_after_s)
     return None
+
+
+def has_status(error: BaseException) -> bool:
+    """Tell whether a provider answered with an error status: the request has arrived, and was refused."""
+    return any(_status(cause) is not None for cause in _causes(error))
 
 
 def is_missing_recording(error: BaseException) -> bool:
@@ -154,6 +177,8 @@ def _kind(error: BaseException) -> FailureKind | None:
     if code == "rate_limit_exceeded":
         return _kind_of_code(code, str(error))
     kind = next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
+    if kind == "invalid_request":
+        return _kind_of_invalid(str(error))
     return _kind_of_code(str(code), str(error)) if kind == "outage" and code is not None else kind
 
 
@@ -166,7 +191,19 @@ def _kind_of_status(status: int, message: str) -> FailureKind:
         return "too_large"
     if status == _OK or status >= _FIRST_SERVER_ERROR:
         return "outage"  # an answer that cannot be read is no answer
-    return _BY_STATUS.get(status, "invalid_request")
+    return _BY_STATUS.get(status) or _kind_of_invalid(message)
+
+
+def _kind_of_invalid(message: str) -> FailureKind:
+    """Tell apart what providers call an invalid request."""
+    return next((kind for kind, words in _BY_WORDS.items() if words.search(message)), "invalid_request")
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the status that a provider answered with: OpenAI's name for it, Google's, or that of a bare response."""
+    response = getattr(error, "response", None)
+    told = (getattr(error, "status_code", None), getattr(error, "code", None), getattr(response, "status_code", None))
+    return next((status for status in told if isinstance(status, int) and status in _ERRORS), None)
 
 
 def _kind_of_code(code: str, message: str) -> FailureKind:
@@ -183,6 +220,8 @@ def _kind_of_unread(error: BaseException) -> FailureKind | None:
     """Tell apart what a model call raises over an answer that it cannot read. A client's own bug is none of these."""
     if not _UNREADABLE.isdisjoint(_names(error)):
         return "outage"
+    if "HTTPStatusError" in _names(error) and (status := _status(error)) is not None:
+        return _kind_of_status(status, str(error))
     if (told := _told_in_body(error)) is not None:
         return _kind_of_code(told.code, told.message)
     return "outage" if type(error) is ValueError and str(error).startswith(_UNREADABLE_WORDS) else None
@@ -216,7 +255,8 @@ def _retry_after_s(error: BaseException) -> float | None:
     """
     get: Any = getattr(getattr(getattr(error, "response", None), "headers", None), "get", None)
     if get is None:
-        return None
+        delay = _RETRY_DELAY.search(str(error))
+        return float(delay[1]) if delay else None
     after = get("retry-after")
     told = (_seconds(get("retry-after-ms"), of=0.001), _seconds(after), _seconds_between(get("date"), after))
     return next((seconds for seconds in told if seconds is not None), None)

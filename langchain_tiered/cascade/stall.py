@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage, ToolCall
 
+
+REVIEW = "review"
+"""The key in a tool message's `response_metadata` under which a review says who decided about its call, and how."""
 
 _FEWEST_REPEATS = 3
 """One equal call needs two results before it: a single one does not show that the next would be the same."""
@@ -54,9 +58,50 @@ def stalled(
         if (equal := _equal(call, made)) >= max_repeats - 1:
             return f"{call['name']} was called {equal + 1} times with the same arguments and gave the same result."
     newest = made[:max_repeats]
-    if len(newest) == max_repeats and all(each.result.status == "error" for each in newest):
+    if len(newest) == max_repeats and all(_has_failed(each) for each in newest):
         return f"The last {max_repeats} tool calls failed."
     return None
+
+
+def called_again(messages: Sequence[BaseMessage], call: ToolCall) -> str | None:
+    """Return why a call was rejected, if a reviewer or a human has rejected the same call in this turn; else `None`."""
+    for made in _newest_first(messages):
+        if _mark(made).get("decision") == "reject" and _is_same(made.call, call):
+            return str(_mark(made).get("reason") or "No reason was given.")
+    return None
+
+
+def insists(messages: Sequence[BaseMessage], proposed: AIMessage | None) -> str | None:
+    """Return that a model makes a call again that was rejected in this turn, by whichever tier; `None` if it does not.
+
+    Telling it once more would lead to the same call: that it was rejected, and why, stands in its messages.
+    """
+    for call in proposed.tool_calls if proposed is not None else ():
+        if called_again(messages, call) is not None:
+            return f"{call['name']} was called again with the arguments that were rejected."
+    return None
+
+
+def rejections(messages: Sequence[BaseMessage], name: str) -> int:
+    """Count the messages of this turn with a call of a tool that was rejected without a human."""
+    results = {
+        made.result.tool_call_id
+        for made in _newest_first(messages)
+        if made.call["name"] == name and _mark(made).get("decision") == "reject" and _mark(made).get("by") != "human"
+    }
+    said = (message for message in messages if isinstance(message, AIMessage))
+    return sum(any(call["id"] in results for call in message.tool_calls) for message in said)
+
+
+def _has_failed(made: _Made) -> bool:
+    """Tell whether a tool has failed; that of a rejected call has not run."""
+    return made.result.status == "error" and _mark(made).get("decision") != "reject"
+
+
+def _mark(made: _Made) -> Mapping[str, object]:
+    """Return what a review has written on the result of a call; nothing where there was none."""
+    mark = made.result.response_metadata.get(REVIEW)
+    return mark if isinstance(mark, Mapping) else {}
 
 
 def _newest_first(messages: Sequence[BaseMessage]) -> Iterator[_Made]:

@@ -266,18 +266,26 @@ def _members(schema: Any, *, split: bool) -> Iterator[_Declared]:
 
 def _wrong_value(answer: AIMessage, forms: Sequence[_Declared]) -> str:
     """Tell what is wrong with the value that stands in the message itself; of several forms, with the nearest."""
-    value = answer.additional_kwargs.get("parsed")
-    if value is None:
-        try:
-            value = _json_of(answer.text)
-        except (ValueError, RecursionError):
-            return "The answer is no JSON."
+    try:
+        value = value_in(answer)
+    except (ValueError, RecursionError):
+        return "The answer is no JSON."
     wrong: list[tuple[int, str]] = []
     for form in forms:
         if not (found := form.problems(_plain(value, form.source))):
             return ""
         wrong.append((len(found), _sentence(form.name or "The answer", found)))
     return min(wrong, key=lambda each: each[0])[1]
+
+
+def value_in(answer: AIMessage) -> Any:
+    """Return the structured value that stands in the message itself: what a client has parsed, or JSON in the text.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    parsed = answer.additional_kwargs.get("parsed")
+    return _json_of(answer.text) if parsed is None else parsed
 
 
 def _json_of(text: str) -> Any:

@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import copy_context
 from math import isfinite
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langgraph.errors import GraphBubbleUp
 
@@ -93,7 +93,7 @@ def verdict_of(
             if inspect.iscoroutine(said):
                 said.close()
             raise ConfigurationError(f"Check {_name(check)!r} is async. Run the agent by `ainvoke` or `astream`.")
-        verdict = _read(check, said, thresholds)
+        verdict = _read(check, said, thresholds) if thresholds or check not in BUILT_IN else cast("Verdict", said)
         if not verdict["accepted"]:
             break
     return verdict
@@ -109,7 +109,7 @@ async def averdict_of(
     verdict = NONE_DECLARED
     for check in checks:
         said = check(given) if check in BUILT_IN else await _aasked(check, given, max_check_s)
-        verdict = _read(check, said, thresholds)
+        verdict = _read(check, said, thresholds) if thresholds or check not in BUILT_IN else cast("Verdict", said)
         if not verdict["accepted"]:
             break
     return verdict

@@ -261,8 +261,9 @@ def test_tiers_terms_hold_for_its_own_calls_alone(terms: dict[str, Any], expecte
     result = answer(AIMessage("x", usage_metadata=USAGE, response_metadata={"model_name": "gpt-5.4-mini"}))
     assert booked(ends_with=result, **{**told, **NANO_LOOP})["cost_usd"] == pytest.approx(expected)
     assert booked(ends_with=result, **told, langgraph_node="tools")["cost_usd"] == pytest.approx(MINI_USD)
-    assert booked(ends_with=result, **{**told, "tiered_role": "judge"})["cost_usd"] == pytest.approx(expected)
-    assert booked(ends_with=result, **{**told, "tiered_role": "review"})["cost_usd"] == pytest.approx(MINI_USD)
+    for role in ("judge", "plan", "review"):
+        assert booked(ends_with=result, **{**told, "tiered_role": role})["cost_usd"] == pytest.approx(expected)
+    assert booked(ends_with=result, **{**told, "tiered_role": "summarize"})["cost_usd"] == pytest.approx(MINI_USD)
 
 
 def test_inner_agent_does_not_inherit_the_outer_tiers_terms_but_does_its_task() -> None:
