@@ -8,6 +8,7 @@ from langchain_core.runnables.config import ensure_config
 
 from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.accounting.recorder import Recorder, recording
+from langchain_tiered.accounting.traces import mark, tagged, tier_tag
 from langchain_tiered.cascade.failures import failure_of
 from langchain_tiered.cascade.validity import valid_tool_calls
 from langchain_tiered.nodes.attempts import (
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
-    from langchain_tiered.state import Run
     from langchain_tiered.types import Tier
 
 HAND_UP = {
@@ -88,11 +88,11 @@ class AnswerNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt, unless it was made ahead; a provider's error becomes a failed one where another may help."""
-        return _made_ahead(input) or self.attempted(input, config)
+        return _made_ahead(input) or self._marked(input, config, self.attempted(input, config))
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        return _made_ahead(input) or await self.aattempted(input, config)
+        return _made_ahead(input) or self._marked(input, config, await self.aattempted(input, config))
 
     def attempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
         """Make an attempt; one made ahead is kept from the user until the route is known."""
@@ -103,7 +103,7 @@ class AnswerNode(Node):
             model = self.ladder.models.of(self.tier, context, run["fallback"])
             call = self._bind(state, model, held=ahead or self.ladder.holds(state, self.tier, model, is_async=False))
             try:
-                answer = call.invoke(self._messages(state, context), self._config(config, recorder, context, run))
+                answer = call.invoke(self._messages(state, context), self._config(config, recorder, context, state))
             except Exception as error:  # noqa: BLE001  (told apart: what is no provider's error is raised again)
                 return self._failed(state, error, recorder, context)
         return self._answered(state, answer, recorder, context)
@@ -118,7 +118,7 @@ class AnswerNode(Node):
             call = self._bind(state, model, held=ahead or self.ladder.holds(state, self.tier, model, is_async=True))
             try:
                 answer = await call.ainvoke(
-                    self._messages(state, context), self._config(config, recorder, context, run)
+                    self._messages(state, context), self._config(config, recorder, context, state)
                 )
             except Exception as error:  # noqa: BLE001  (as in `attempted`)
                 return self._failed(state, error, recorder, context)
@@ -153,9 +153,19 @@ class AnswerNode(Node):
         told = told_of(slip) if slip else []
         return [*([system] if system else []), *state["messages"], *told]
 
-    def _config(self, config: RunnableConfig | None, recorder: Recorder, context: object, run: Run) -> RunnableConfig:
+    def _marked(self, state: State, config: RunnableConfig | None, update: State) -> State:
+        """Return what is written, and tell tracers what the attempt cost."""
+        paid = update.get("ledger", ())
+        mark(config, tier_tag(self.tier.name), tier=self.tier.name, route=state["route"], paid=paid)
+        return update
+
+    def _config(
+        self, config: RunnableConfig | None, recorder: Recorder, context: object, state: State
+    ) -> RunnableConfig:
+        run = run_of(state)
         tier = priced(self.tier, context, run["fallback"])
-        return recording(config or ensure_config(), recorder, call_metadata(role="answer", tier=tier, run_id=run["id"]))
+        told = call_metadata(role="answer", tier=tier, run_id=run["id"], route=state["route"])
+        return tagged(recording(config or ensure_config(), recorder, told), tier_tag(tier.name))
 
     def _answered(self, state: State, answer: AIMessage, recorder: Recorder, context: object) -> State:
         fallback = run_of(state)["fallback"]

@@ -109,6 +109,14 @@ def told_of(attempt: Attempt, tools: Sequence[Any] = (), schema: Any = None) -> 
     return [AIMessage(said.text), mend] if said.text else [mend]
 
 
+def followed(messages: list[AnyMessage], told: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Return the messages of a request, and what the model is told of its slip behind them.
+
+    The list itself where nothing is: what a middleware further in adds to it joins the thread, as without ours.
+    """
+    return [*messages, *told] if told else messages
+
+
 def _refused(call: Any, problem: str) -> ToolMessage:
     return ToolMessage(problem, name=call["name"], tool_call_id=call["id"], status="error")
 

@@ -1,8 +1,8 @@
 """One model call of a loop, carried on by the engine's steps until an answer passes or the turn must leave it.
 
 Written once, without calling anything: `carried` says what it wants done, and a sync and an async driver do it. Both
-bodies that stand in a `create_agent` loop are made of it; they differ in how a request is prepared and in which steps
-they carry out themselves.
+bodies that stand in a `create_agent` loop are made of it, and the chat model; they differ in how a request is prepared
+and in which steps they carry out themselves.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.config import get_config
 
 from langchain_tiered.accounting.recorder import rebook
+from langchain_tiered.accounting.traces import REJECTED, mark
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.failures import failure_of
-from langchain_tiered.cascade.stall import stalled
+from langchain_tiered.cascade.stall import insists, stalled
+from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.nodes.attempts import (
     NOT_STALLED,
     answered,
@@ -31,25 +33,28 @@ from langchain_tiered.nodes.attempts import (
     turn_of,
     uncompleted,
 )
+from langchain_tiered.nodes.checking import raised
 from langchain_tiered.nodes.events import announce
 from langchain_tiered.nodes.ladder import run_of
-from langchain_tiered.types import Verdict
+from langchain_tiered.types import Verdict, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 
     from langchain.agents.middleware import ModelRequest, ModelResponse
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AnyMessage
+    from langchain_core.messages import AnyMessage, BaseMessage
+    from langchain_core.runnables import RunnableConfig
     from langgraph.types import StreamWriter
 
     from langchain_tiered.accounting.recorder import Recorder
     from langchain_tiered.cascade.steps import Action, Step
     from langchain_tiered.nodes.checking import Judge
     from langchain_tiered.nodes.ladder import Ladder, State
-    from langchain_tiered.types import Attempt, Tier
+    from langchain_tiered.types import Attempt, Outcome, Route, Tier
 
 NO_ANSWER = Verdict(accepted=False, check="not_empty", reason="The model said nothing.", score=None)
+BROKEN_OFF = Verdict(accepted=False, check="finished", reason="The stream of the answer broke off.", score=None)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,9 @@ class End:
     tried: list[Attempt] = field(default_factory=list)
     """What was tried, in order."""
 
+    said: list[BaseMessage] = field(default_factory=list)
+    """What the last attempt's model said; it is written down in the attempt where that was not accepted."""
+
     error: Exception | None = None
     """The provider's own error of the last attempt."""
 
@@ -138,6 +146,10 @@ class Turn:
     """Has `messages`, `route`, `attempts` and `run`."""
     writer: StreamWriter | None = None
     """Writes the steps of the call to the custom stream; `None` for the writer of the graph that makes it."""
+    config: RunnableConfig | None = None
+    """The config that the call is made under; `None` for that of the graph that makes it."""
+    words_stand: bool = False
+    """Whether the attempts of the call are one message to whoever reads its stream: words once shown stay in it."""
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -149,6 +161,11 @@ class Turn:
         """The run's context."""
         return self.request.runtime.context
 
+    @property
+    def around(self) -> RunnableConfig:
+        """The config that the call is made under."""
+        return get_config() if self.config is None else self.config
+
 
 def carried(turn: Turn, body: Body, tier: Tier, fallback: int) -> Generator[Wanted, Any, End]:
     """Call a tier's model and follow the engine's steps; end where tools are called, or with a step not the body's."""
@@ -156,6 +173,7 @@ def carried(turn: Turn, body: Body, tier: Tier, fallback: int) -> Generator[Want
     stuck = _stuck(turn, None)
     while True:
         end.response = end.error = None
+        end.said = []
         attempt = stuck or turn.ladder.left_alone(end.tier, end.fallback, [*turn.attempts, *end.tried], turn.context)
         if attempt is None:
             attempt = yield from _asked(turn, body, end, told)
@@ -167,6 +185,7 @@ def carried(turn: Turn, body: Body, tier: Tier, fallback: int) -> Generator[Want
         end.step = step = turn.ladder.step(turn.state, [*turn.attempts, *end.tried])
         if step.action == "accept":
             return end
+        attempt["messages"] = attempt["messages"] or dicts_of([*turn_of(turn.state["messages"]), *end.said])
         if step.action not in body.inside:
             if step.action == "stop" and "escalate" in body.inside:
                 announce(attempt, step, turn.writer)  # no `check` comes after such a body, to tell it
@@ -192,7 +211,7 @@ def _asked(turn: Turn, body: Body, end: End, told: Sequence[AnyMessage]) -> Gene
         end.error = error
         return _failed(turn, end.tier, error)
     turn.ladder.settle(end.tier, end.fallback, None, turn.context)
-    return (yield from _weighed(turn, end.tier, request, end.response))
+    return (yield from _weighed(turn, end, request, end.response))
 
 
 def _failed(turn: Turn, tier: Tier, error: Exception) -> Attempt:
@@ -201,21 +220,24 @@ def _failed(turn: Turn, tier: Tier, error: Exception) -> Attempt:
         verdict = Verdict(accepted=False, check="matches_schema", reason=_schema_problem(error), score=None)
         messages = dicts_of([*so_far, error.ai_message])
         return attempt_of(tier.name, messages=messages, verdict=verdict, **answered(turn.recorder))
+    is_failure = failure_of(error, of_call=turn.recorder.raised(error)) is not None
+    if turn.words_stand and is_failure and (what := answered(turn.recorder)).get("shown"):
+        return attempt_of(tier.name, verdict=BROKEN_OFF, **what)
     return failed_attempt(tier.name, error, turn.recorder, messages=dicts_of(so_far))
 
 
 def _weighed(
-    turn: Turn, tier: Tier, request: ModelRequest[Any], response: ModelResponse[Any]
+    turn: Turn, end: End, request: ModelRequest[Any], response: ModelResponse[Any]
 ) -> Generator[Wanted, Any, Attempt | None]:
     """Return the attempt that a response makes; nothing where it calls tools that may run."""
-    result = list(response.result)
+    tier, result = end.tier, list(response.result)
     said = next((message for message in reversed(result) if isinstance(message, AIMessage)), None)
     what = answered(turn.recorder)  # before the checks, which may run agents of their own
     if said is not None and (cut := turn.recorder.cut_calls(what.get("call_id"))):
         whole = uncompleted(said, cut)
         result = [whole if message is said else message for message in result]
         said = whole
-    what["messages"] = dicts_of([*turn_of(turn.state["messages"]), *result])
+    end.said = result
     if said is None:
         return attempt_of(tier.name, verdict=NO_ANSWER, **what)
     if (reason := hand_up_reason(said)) is not None and not _is_pinned(turn):
@@ -245,11 +267,11 @@ def _stuck(turn: Turn, proposed: AIMessage | None, **what: Any) -> Attempt | Non
     if repeats is None:
         return None
     since = run_of(turn.state).get("since", 0)
-    why = stalled(messages[since:], proposed, max_repeats=repeats)
+    why = stalled(messages[since:], proposed, max_repeats=repeats) or insists(messages, proposed)
     if why is None:
         return None
-    said = {"messages": dicts_of(turn_of(messages)), **what, "shown": False}
-    return attempt_of("", verdict=Verdict(accepted=False, check=NOT_STALLED, reason=why, score=None), **said)
+    verdict = Verdict(accepted=False, check=NOT_STALLED, reason=why, score=None)
+    return attempt_of("", verdict=verdict, **{**what, "shown": False})
 
 
 def _schema_problem(error: StructuredOutputError) -> str:
@@ -270,28 +292,60 @@ def book_rejected(turn: Turn, attempt: Attempt) -> None:
     corrected = entry.copy()
     corrected["outcome"], corrected["rejected_by"] = "rejected", attempt["verdict"]["check"]
     turn.recorder.book([corrected])
-    rebook([corrected], get_config())
+    rebook([corrected], turn.around)
+    mark(turn.around, REJECTED, rejected_by=corrected["rejected_by"])
+
+
+def settle(
+    recorder: Recorder, outcome: Outcome, config: RunnableConfig, *, before: Collection[str] = ("rejected",)
+) -> None:
+    """Book what became of an answer that has passed; it stands as rejected, or as another of `before`, until then."""
+    entry = recorder.answered
+    if entry is not None and entry["outcome"] in before and "rejected_by" not in entry:
+        settled = entry.copy()
+        settled["outcome"] = outcome
+        recorder.book([settled])
+        rebook([settled], config)
+
+
+def outcome_of(turn: Turn, end: End) -> Outcome:
+    """Return what an answer that has passed is booked as."""
+    if end.tried and end.tried[-1]["verdict"] is not None and not end.tried[-1]["verdict"]["accepted"]:
+        return "truncated"
+    tiers = turn.ladder.tiers
+    is_below = place_of(end.tier.name, tiers) < place_of(turn.state["route"]["tier"], tiers)
+    return "downgraded" if is_below else "accepted"
+
+
+def risen(turn: Turn, end: End) -> Route:
+    """Return the turn's route, raised where the call escalated. A downgrade is for one attempt: the route stays."""
+    tiers = turn.ladder.tiers
+    route: Route = turn.state["route"]
+    there = place_of(end.tier.name, tiers)
+    if there <= place_of(route["tier"], tiers):
+        return route
+    below = [place_of(attempt["tier"], tiers) < there for attempt in end.tried]
+    count = max(place for place, is_below in enumerate(below, 1) if is_below)
+    step = turn.ladder.step(turn.state, [*turn.attempts, *end.tried[:count]])
+    return raised(route, end.tier.name, step.reason)
+
+
+def error_of(turn: Turn, end: End) -> Exception:
+    """Return what ends a call that no attempt answered, with all attempts on it."""
+    attempts = [*turn.attempts, *end.tried]
+    book_rejected(turn, attempts[-1])
+    error = end.error or NoAnswerAcceptedError(attempts, end.step.reason if end.step else "")
+    error.attempts = attempts  # type: ignore[attr-defined]
+    return error
 
 
 def drive(calls: Generator[Wanted, Any, End], turn: Turn, handler: Callable[[Any], Any]) -> End:
     """Do what `carried` wants."""
-
-    def done(wanted: Wanted) -> Any:
-        if isinstance(wanted, Build):
-            return turn.ladder.models.of(wanted.tier, turn.context, wanted.fallback)
-        if isinstance(wanted, Ask):
-            return handler(wanted.request)
-        if isinstance(wanted, Weigh):
-            return turn.judge.verdict(
-                wanted.tier, turn.state, wanted.given, turn.recorder, get_config(), is_tool_turn=wanted.is_tool_turn
-            )
-        return time.sleep(wanted.seconds)
-
     try:
         wanted = next(calls)
         while True:
             try:
-                given = done(wanted)
+                given = handler(wanted.request) if isinstance(wanted, Ask) else done(wanted, turn)
             except Exception as error:  # noqa: BLE001  (handed to whoever wanted it)
                 wanted = calls.throw(error)
             else:
@@ -303,23 +357,11 @@ def drive(calls: Generator[Wanted, Any, End], turn: Turn, handler: Callable[[Any
 
 async def adrive(calls: Generator[Wanted, Any, End], turn: Turn, handler: Callable[[Any], Awaitable[Any]]) -> End:
     """Do what `drive` does, without blocking the event loop."""
-
-    async def done(wanted: Wanted) -> Any:
-        if isinstance(wanted, Build):
-            return await turn.ladder.models.aof(wanted.tier, turn.context, wanted.fallback)
-        if isinstance(wanted, Ask):
-            return await handler(wanted.request)
-        if isinstance(wanted, Weigh):
-            return await turn.judge.averdict(
-                wanted.tier, turn.state, wanted.given, turn.recorder, get_config(), is_tool_turn=wanted.is_tool_turn
-            )
-        return await asyncio.sleep(wanted.seconds)
-
     try:
         wanted = next(calls)
         while True:
             try:
-                given = await done(wanted)
+                given = await (handler(wanted.request) if isinstance(wanted, Ask) else adone(wanted, turn))
             except Exception as error:  # noqa: BLE001  (handed to whoever wanted it)
                 wanted = calls.throw(error)
             else:
@@ -327,3 +369,25 @@ async def adrive(calls: Generator[Wanted, Any, End], turn: Turn, handler: Callab
     except StopIteration as ended:
         end: End = ended.value
         return end
+
+
+def done(wanted: Build | Weigh | Pause, turn: Turn) -> Any:
+    """Do what `carried` wants, save asking the model, which each body has its own way of."""
+    if isinstance(wanted, Build):
+        return turn.ladder.models.of(wanted.tier, turn.context, wanted.fallback)
+    if isinstance(wanted, Weigh):
+        return turn.judge.verdict(
+            wanted.tier, turn.state, wanted.given, turn.recorder, turn.around, is_tool_turn=wanted.is_tool_turn
+        )
+    return time.sleep(wanted.seconds)
+
+
+async def adone(wanted: Build | Weigh | Pause, turn: Turn) -> Any:
+    """Do what `done` does, without blocking the event loop."""
+    if isinstance(wanted, Build):
+        return await turn.ladder.models.aof(wanted.tier, turn.context, wanted.fallback)
+    if isinstance(wanted, Weigh):
+        return await turn.judge.averdict(
+            wanted.tier, turn.state, wanted.given, turn.recorder, turn.around, is_tool_turn=wanted.is_tool_turn
+        )
+    return await asyncio.sleep(wanted.seconds)

@@ -15,6 +15,7 @@ from langgraph.types import Command, Overwrite
 
 from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.recorder import Recorder, rebook, recording
+from langchain_tiered.accounting.traces import JUDGE, REJECTED, mark
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.schemas import import_validators
 from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
@@ -26,6 +27,8 @@ from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_co
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_core.messages import BaseMessage, SystemMessage
     from langchain_core.runnables import RunnableConfig
 
@@ -92,7 +95,7 @@ class Judge:
         told = call_metadata(role="judge", tier=nobodys, run_id=run_of(state)["id"])
         around = ensure_config(config)
         # What a check's models say of an answer may quote it: their tokens are no part of the user's stream.
-        return recording({**around, "tags": [*(around.get("tags") or ()), HELD]}, recorder, told)
+        return recording({**around, "tags": [*(around.get("tags") or ()), HELD, JUDGE]}, recorder, told)
 
 
 class CheckNode(Node):
@@ -162,6 +165,7 @@ class CheckNode(Node):
                 raise NoAnswerAcceptedError(attempts, f"{step.reason} A human rejected it, too.")
             attempt, attempts = decided, [*attempts[:-1], decided]
             step = self.ladder.step(state, attempts)
+        _mark(config, state["route"], attempt, step, recorder.entries)
         corrected = self._corrected(state, attempt, step)
         recorder.book(corrected)
         rebook(corrected, config)
@@ -220,6 +224,18 @@ class CheckNode(Node):
             return "truncated"
         tiers = self.ladder.tiers
         return "downgraded" if place_of(attempt["tier"], tiers) < place_of(route["tier"], tiers) else "accepted"
+
+
+def _mark(config: RunnableConfig, route: Route, attempt: Attempt, step: Step, paid: Sequence[LedgerEntry]) -> None:
+    """Tell tracers what became of an attempt."""
+    verdict, failure = attempt["verdict"], attempt["failure"]
+    told: dict[str, str] = {"step": step.action}
+    rejected = verdict is not None and not verdict["accepted"]
+    if rejected and verdict is not None:
+        told["rejected_by"] = verdict["check"]
+    if failure is not None:
+        told["failure"] = failure["kind"]
+    mark(config, *([REJECTED] if rejected else ()), tier=attempt["tier"], route=route, paid=paid, **told)
 
 
 def _unjudged(attempt: Attempt) -> AIMessage | None:

@@ -11,6 +11,7 @@ from langchain_core.runnables.config import ensure_config, get_executor_for_conf
 from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
+from langchain_tiered.accounting.traces import mark
 from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
@@ -71,7 +72,7 @@ class ClassifyNode(Node):
                 route = self.router.route(
                     facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
                 )
-                return self._update(input, route, facts, tiers, recorder, run_id)
+                return self._update(input, route, facts, tiers, recorder, run_id, config)
             with get_executor_for_config(config) as executor:
                 state = self._before(input, ahead, facts, tiers, run_id, metered)
                 attempt = executor.submit(ahead.attempted, state, config, ahead=True)
@@ -79,7 +80,7 @@ class ClassifyNode(Node):
                     facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
                 )
             tried = attempt.result()
-        return self._update(input, route, facts, tiers, recorder, run_id, tried)
+        return self._update(input, route, facts, tiers, recorder, run_id, config, tried)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
@@ -95,7 +96,7 @@ class ClassifyNode(Node):
                 route = await self.router.aroute(
                     facts, config, context=context, tiers=tiers, run_id=run_id, **_remaining(metered)
                 )
-                return self._update(input, route, facts, tiers, recorder, run_id)
+                return self._update(input, route, facts, tiers, recorder, run_id, config)
             state = self._before(input, ahead, facts, tiers, run_id, metered)
             attempt = asyncio.create_task(ahead.aattempted(state, config, ahead=True))
             try:
@@ -106,7 +107,7 @@ class ClassifyNode(Node):
                 await asyncio.wait({attempt})  # it is paid for: what it cost is on the error too
                 raise
             tried = await attempt
-        return self._update(input, route, facts, tiers, recorder, run_id, tried)
+        return self._update(input, route, facts, tiers, recorder, run_id, config, tried)
 
     def _metered(self, state: State, run_id: str) -> Metered | None:
         """Return the meter of the run that begins here; that of the last one counted another run's limit."""
@@ -116,7 +117,8 @@ class ClassifyNode(Node):
         """Return the node of the lowest tier that fits, if it may answer while the classifier decides."""
         if not self.ahead or not self.router.asks(facts, context, tiers):
             return None
-        lowest = next((tier.name for tier in tiers if tier.fits(facts)), "")
+        unfit = self.router.unfit(facts, context, tiers)
+        lowest = next((tier.name for tier in tiers if tier.name not in unfit), "")
         return self.ahead.get(lowest)
 
     def _before(
@@ -137,7 +139,7 @@ class ClassifyNode(Node):
             decided_by="policy",
             escalated_from=None,
         )
-        run = Run(id=run_id, unfit=_unfit(facts, tiers), fallback=0)
+        run = Run(id=run_id, unfit=self.router.unfit(facts, run_context(), tiers), fallback=0)
         return {**state, "route": guess, "run": run, "attempts": [], "meter": metered}
 
     def _facts(self, state: State) -> Facts:
@@ -157,9 +159,11 @@ class ClassifyNode(Node):
         tiers: tuple[TierFacts, ...],
         recorder: Recorder,
         run_id: str,
+        config: RunnableConfig,
         tried: State | None = None,
     ) -> State:
-        run = Run(id=run_id, unfit=_unfit(facts, tiers), fallback=0)
+        mark(config, tier=route["tier"], route=route, paid=recorder.entries)
+        run = Run(id=run_id, unfit=self.router.unfit(facts, run_context(), tiers), fallback=0)
         update: State = {"route": route, "run": run}
         if tried is not None and tried["attempts"][0]["tier"] == route["tier"]:
             update |= {**tried, "attempts": Overwrite(tried["attempts"]), "run": {**run, "ahead": True}}
@@ -175,10 +179,6 @@ class ClassifyNode(Node):
 def _remaining(metered: Metered | None) -> dict[str, float]:
     """Return what the policy needs to know of the budget: nothing, unless a spent one is to lower the route."""
     return {"remaining_usd": metered.meter.remaining_usd} if metered is not None and metered.downgrades else {}
-
-
-def _unfit(facts: Facts, tiers: tuple[TierFacts, ...]) -> list[str]:
-    return [tier.name for tier in tiers if not tier.fits(facts)]
 
 
 def _run_id(config: RunnableConfig | None) -> str:

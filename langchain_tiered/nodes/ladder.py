@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import SystemMessage
 from langchain_core.runnables import Runnable
+from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import get_runtime
 
 from langchain_tiered.accounting.ledger import book
 from langchain_tiered.accounting.metering import Metered
-from langchain_tiered.accounting.recorder import Recorder
+from langchain_tiered.accounting.recorder import Recorder, recorder_in
 from langchain_tiered.cascade.circuit import Circuit
-from langchain_tiered.cascade.steps import Limits, Step, next_step
+from langchain_tiered.cascade.steps import REPAIRABLE, Limits, Step, next_step
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.models import Models, field_of, setting
 from langchain_tiered.nodes.attempts import attempt_of
@@ -126,18 +127,27 @@ class Ladder:
             self.circuit.failed((tier.name, fallback), failure["kind"])
 
     def holds(
-        self, state: Mapping[str, Any], tier: Tier, model: BaseChatModel, *, is_async: bool, schema: object = None
+        self,
+        state: Mapping[str, Any],
+        tier: Tier,
+        model: BaseChatModel,
+        *,
+        is_async: bool,
+        schema: object = None,
+        words_stand: bool = False,
     ) -> bool:
         """Tell whether the tokens of the answer that `tier` is about to give must be kept from the user.
 
         They are held only where a rejection would lead to another attempt, and a check must read the whole answer
-        first, or the model does not stream: then its answer would be shown whole before anybody judged it.
+        first, or the model does not stream: then its answer would be shown whole before anybody judged it. Where words
+        once shown stand, an answer that its own model may be told to mend is held, too.
         """
         task: Task = state["route"]["task"]
         if streams(model, is_async=is_async) and not self.checks.read_whole_answer(tier, task, schema):
             return False
-        rejected = attempt_of(tier.name, verdict=NOT_YET)
-        return self.step(state, [*state.get("attempts", ()), rejected]).action != "stop"
+        verdicts = [NOT_YET, *([{**NOT_YET, "check": check} for check in REPAIRABLE] if words_stand else ())]
+        rejected = (attempt_of(tier.name, verdict=verdict) for verdict in verdicts)
+        return any(self.step(state, [*state.get("attempts", ()), each]).action != "stop" for each in rejected)
 
     def system_message(
         self, tier: Tier, context: object, default: str | SystemMessage | None, lacks: Sequence[str]
@@ -170,11 +180,22 @@ def unstreamed(model: BaseChatModel) -> BaseChatModel:
 
 
 def metered_of(budget: Budget | None, state: Mapping[str, Any], run_id: str | None) -> Metered | None:
-    """Return what the run has spent and holds; after an interrupt it is made again from the ledger."""
+    """Return what the run has spent and holds; after an interrupt it is made again from the ledger.
+
+    In a worker of an orchestrator it is the one that all workers share, which the recorder around the worker knows.
+    """
     if budget is None:
         return None
-    meter: Metered | None = state.get("meter")
+    meter: Metered | None = state.get("meter") or _shared()
     return meter or Metered(budget, state.get("ledger") or (), run_id, stream_writer())
+
+
+def _shared() -> Metered | None:
+    try:
+        around = recorder_in(get_config())
+    except RuntimeError:  # outside any run
+        return None
+    return around.shared if around is not None else None
 
 
 def run_of(state: Mapping[str, Any]) -> Run:
@@ -215,12 +236,13 @@ def accounted(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) 
         with suppress(
             AttributeError, TypeError
         ):  # an error with slots cannot carry a ledger; it is raised all the same
-            error.ledger = _paid(state, run_id, recorder)  # type: ignore[attr-defined]
+            error.ledger = paid_in(state, run_id, recorder)  # type: ignore[attr-defined]
             if not getattr(error, "attempts", ()):
                 error.attempts = list(state.get("attempts", ()))  # type: ignore[attr-defined]
         raise
 
 
-def _paid(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:
+def paid_in(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:
+    """Return what a run has paid: what its state has of it, and what was paid since."""
     stored = book(None, state.get("ledger"))  # made whole, where an older version has written them
     return book([entry for entry in stored if entry["run_id"] == run_id], recorder.entries)

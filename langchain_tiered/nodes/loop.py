@@ -21,12 +21,24 @@ from langgraph.errors import ParentCommand
 from langgraph.types import Command, Overwrite
 
 from langchain_tiered.accounting.entries import call_metadata
+from langchain_tiered.accounting.ledger import book
 from langchain_tiered.accounting.recorder import Recorder, recorder_in, recording
+from langchain_tiered.accounting.traces import mark, tagged, tier_tag
 from langchain_tiered.nodes.answering import HAND_UP
-from langchain_tiered.nodes.attempts import Raised, attempt_of, dicts_of
+from langchain_tiered.nodes.attempts import Raised, attempt_of, dicts_of, followed
 from langchain_tiered.nodes.calls import Turn, adrive, carried, drive
 from langchain_tiered.nodes.events import stream_writer
-from langchain_tiered.nodes.ladder import Ladder, State, accounted, metered_of, priced, run_context, run_of, unstreamed
+from langchain_tiered.nodes.ladder import (
+    Ladder,
+    State,
+    accounted,
+    metered_of,
+    paid_in,
+    priced,
+    run_context,
+    run_of,
+    unstreamed,
+)
 from langchain_tiered.types import Verdict
 
 if TYPE_CHECKING:
@@ -127,23 +139,33 @@ class ToolTierLoop(TierLoop):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Run the tool, and write down what its model calls cost: a crash must not lose that and keep the result."""
-        return _with_ledger(handler(request), _visit(self.ladder, request.state).drain())
+        return _with_ledger(handler(request), request, _visit(self.ladder, request.state).drain())
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
         """Do what `wrap_tool_call` does."""
-        return _with_ledger(await handler(request), _visit(self.ladder, request.state).drain())
+        return _with_ledger(await handler(request), request, _visit(self.ladder, request.state).drain())
 
 
-def _with_ledger(result: ToolMessage | Command[Any], paid: list[LedgerEntry]) -> ToolMessage | Command[Any]:
-    if not paid:
-        return result
+def _with_ledger(
+    result: ToolMessage | Command[Any], request: ToolCallRequest, paid: list[LedgerEntry]
+) -> ToolMessage | Command[Any]:
     if isinstance(result, ToolMessage):
-        return Command(update={"messages": [result], "ledger": paid})
-    if result.update is None or isinstance(result.update, Mapping):
-        return replace(result, update={**(result.update or {}), "ledger": paid})
-    return replace(result, update=[*result.update, ("ledger", paid)])
+        return Command(update={"messages": [result], "ledger": paid}) if paid else result
+    if result.graph == Command.PARENT:  # the visit is left, and what it paid before an interrupt stands nowhere else
+        paid = [*request.state.get("ledger", ()), *paid]
+    return _booking(result, paid)
+
+
+def _booking(command: Command[Any], paid: list[LedgerEntry]) -> Command[Any]:
+    """Return a command that writes entries to the ledger, too."""
+    if not paid:
+        return command
+    if command.update is None or isinstance(command.update, Mapping):
+        update = dict(command.update or {})
+        return replace(command, update={**update, "ledger": book(paid, update.get("ledger"))})
+    return replace(command, update=[*command.update, ("ledger", paid)])
 
 
 class _Prepared:
@@ -170,7 +192,7 @@ class _Prepared:
         lacks = () if pinned else loop.lacks
         return request.override(
             model=unstreamed(model) if held else model,
-            messages=[*request.messages, *told],
+            messages=followed(request.messages, told),
             system_message=loop.ladder.system_message(tier, self.turn.context, loop.prompt, lacks),
             tools=[tool for tool in request.tools if not (pinned and tool is HAND_UP)],
         )
@@ -202,16 +224,16 @@ class LoopNode(RunnableLambda[Any, Any]):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt: the loop ends with an accepted answer, or without a word."""
         recorder = _Visit(self.ladder, input)
-        with accounted(input, run_of(input)["id"], recorder), _handed_on(config):
+        with accounted(input, run_of(input)["id"], recorder), _handed_on(input, recorder, config):
             visit = self.loop.invoke(self._payload(input), self._config(input, config, recorder))
-        return self._written(input, visit, recorder)
+        return self._written(input, visit, recorder, config)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
         recorder = _Visit(self.ladder, input)
-        with accounted(input, run_of(input)["id"], recorder), _handed_on(config):
+        with accounted(input, run_of(input)["id"], recorder), _handed_on(input, recorder, config):
             visit = await self.loop.ainvoke(self._payload(input), self._config(input, config, recorder))
-        return self._written(input, visit, recorder)
+        return self._written(input, visit, recorder, config)
 
     def _payload(self, state: State) -> State:
         shared = ("messages", "route", "attempts", *self.fields)
@@ -221,15 +243,17 @@ class LoopNode(RunnableLambda[Any, Any]):
     def _config(self, state: State, config: RunnableConfig | None, recorder: Recorder) -> RunnableConfig:
         run = run_of(state)
         tier = priced(self.tier, run_context(), run["fallback"])
-        told = call_metadata(role="answer", tier=tier, run_id=run["id"], loop=True)
-        return recording(config or ensure_config(), recorder, told)
+        told = call_metadata(role="answer", tier=tier, run_id=run["id"], loop=True, route=state["route"])
+        return tagged(recording(config or ensure_config(), recorder, told), tier_tag(tier.name))
 
-    def _written(self, state: State, visit: State, recorder: Recorder) -> State:
+    def _written(self, state: State, visit: State, recorder: Recorder, config: RunnableConfig | None) -> State:
         """Return the attempt, what it cost, and what the visit changed in the user's own channels."""
         tried = visit.get("attempts", ())[len(state.get("attempts", ())) :]
         fallback = visit.get("run", run_of(state))["fallback"]
         attempt = visit.get("visit") or attempt_of(self.tier.name, fallback=fallback)
         update: State = {"ledger": [*visit.get("ledger", ()), *recorder.drain()]}
+        tier, route, paid = self.tier.name, state["route"], book(None, update["ledger"])
+        mark(config, tier_tag(tier), tier=tier, route=route, paid=paid)
         if not (attempt["messages"] or attempt["failure"]):
             attempt = _passed(attempt, state["messages"], visit["messages"])
             if visit.get("structured_response") is not None:
@@ -255,14 +279,18 @@ def _passed(attempt: Attempt, before: Sequence[BaseMessage], after: Sequence[Bas
 
 
 @contextmanager
-def _handed_on(config: RunnableConfig | None) -> Iterator[None]:
-    """Send a tool's `Command(graph=Command.PARENT)` to the graph around the agent; the agent's own is no parent."""
+def _handed_on(state: State, recorder: Recorder, config: RunnableConfig | None) -> Iterator[None]:
+    """Send a tool's `Command(graph=Command.PARENT)` to the graph around the agent; the agent's own is no parent.
+
+    The state of an agent that is left so is never written: the command takes along what the run has paid.
+    """
     try:
         yield
     except ParentCommand as handed:
         command: Command[Any] = handed.args[0]
         if command.graph == (config or {}).get("configurable", {}).get("checkpoint_ns"):
-            command = replace(command, graph=Command.PARENT)
+            paid = paid_in(state, run_of(state)["id"], recorder)
+            command = replace(_booking(command, paid), graph=Command.PARENT)
         raise ParentCommand(command) from None
 
 

@@ -23,6 +23,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.json_schema import dereference_refs
 
 from langchain_tiered.models import default_tiers
+from langchain_tiered.offline.planning import by_rule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -67,6 +68,8 @@ _LISTED = re.compile(r"\d{2,12}(?:(?:\s*,\s*|\s+)(?:and\s+|or\s+)?(?:[a-z]+\s+)?
 _RECORD = re.compile(r"(?i)#\d|\b(?!(?:19|20)\d\d\b)\d{4,}|\S@\S|\bmy (?:order|parcel|account)\b|\bsearch the web\b")
 _NUMBER = re.compile(r"(?<![\w.])([$€£]\s?)?(-?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,9})?)(?!\w)(\s?(?:%|USD|EUR|GBP))?")
 _SHAPES = (
+    ("path file folder", re.compile(r"(?<![\w/.:])(?:\.{0,2}/)*(?:[\w-]+[\w.-]*(?:/[\w.-]*\w)+|\w+\.[a-z]{2,5}\b)")),
+    ("words phrase", re.compile(r"(?<=')(?<!\w')[^'\n]{1,80}(?='(?!\w))")),
     ("email mail", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")),
     ("url uri link website", re.compile(r"https?://[^\s<>\")\]]+")),
     ("phone telephone mobile", re.compile(r"(?<![\w.])\+?\d[\d ()-]{6,18}\d(?!\w)")),
@@ -159,7 +162,7 @@ class _Request:
     def __init__(self, messages: Sequence[BaseMessage]) -> None:
         humans = [place for place, message in enumerate(messages) if isinstance(message, HumanMessage)]
         asks = [_parted(messages[place].text) for place in humans[-1:] + humans[:-1]] or [("", "")]
-        self.ask, self.body = asks[0]
+        (self.ask, self.body), self.whole = asks[0], messages[humans[-1]].text if humans else ""
         self.asked = "\n".join(ask for ask, _ in asks)
         if not self.ask and (told := re.match(r'\{"text": "((?:[^"\\]|\\.)*)', self.body)):
             self.body = _parted(told[1].replace("\\n", "\n"))[0]  # the classifier's prompt: the instruction is judged
@@ -172,6 +175,8 @@ class _Request:
 
     def filled(self, schema: Schema) -> Any:
         """Return what fits a schema, from the tools' results and the document, or the request where there is none."""
+        if (ruled := by_rule(schema, self.whole)) is not None:
+            return ruled
         return _Filler(self.system).fill(dereference_refs(schema), self.material)
 
     def said(self, count: int, missing: list[str]) -> str:
@@ -211,9 +216,11 @@ class _Request:
                 missing.append(f"Which {' and '.join(lacking)} should {tool.option} take? The request does not say.")
         if free and "hand_up" in tools and not self.made and not about_a_text and _RECORD.search(self.ask):
             return [("hand_up", {"reason": f"This needs tools: {self.ask[:200]}"})], []
-        if forced:
+        if forced:  # a call that lacked what its tool requires was told so, and is made anew
+            needs = {name: tool.get("parameters", {}).get("required", ()) for name, tool in tools.items()}
+            done = {name for name, args in self.made if {*needs.get(name, ())} <= args.keys()}
             best = _choice(self.material, {tool: json.dumps(tools[tool]) for tool in forced}).option
-            return [(best, self.filled(tools[best].get("parameters", {})))] * (best not in dict(self.made)), []
+            return [(best, self.filled(tools[best].get("parameters", {})))] * (best not in done), []
         return [], missing
 
 
@@ -377,8 +384,10 @@ class _Filler:
         if stems & _words("reason summary title description answer text message content query question topic").keys():
             why = re.search(r"(?i)\b(?:because|since|due to)\s+([^.;\n]{3,200})", text) if name == "reason" else None
             return why[1].strip() if why else _SENTENCE.split(text.strip(), maxsplit=1)[0] or None
-        proper = re.search(r"(?<![.!?\n] )(?<!^)(?<!\n)\b[A-Z][\w'-]{1,30}(?: [A-Z][\w'-]{1,30}){0,3}", text)
-        return proper[0] if proper and must else None
+        quoted = r"(?i)\b(?:named|called)\s+['\"]([^'\"\n]{1,100})"
+        proper = re.search(quoted, text) if stems & _words("name").keys() else None
+        proper = proper or re.search(r"(?<![.!?\n] )(?<!^)(?<!\n)\b[A-Z][\w'-]{1,30}(?: [A-Z][\w'-]{1,30}){0,3}", text)
+        return proper[proper.lastindex or 0] if proper and must else None
 
 
 def _kinds(schema: Schema) -> list[str]:

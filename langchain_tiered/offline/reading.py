@@ -26,6 +26,7 @@ _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _DATES = {"gpt-5.4": "2026-03-05"}
 _LAUNCHED = "2026-03-17"
 _LEAST_OUTPUT = 16  # what the Responses API asks for at least
+_KEYS = re.compile(r"(?:['\"`]\w{1,40}['\"`][^'\"`\n.]{0,5}){1,20}\s*(?:keys?|fields?)\b")
 _NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
     "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
@@ -120,7 +121,7 @@ def read(api: Api, raw: bytes) -> Asked:
     functions = [tool for tool in tools if tool is not None]
     return Asked(
         api, _DATE.sub("", body["model"]), body, messages, functions,
-        _choice(body, functions), _schema(api, body), _max_tokens(api, body),
+        _choice(body, functions), _schema(api, body, messages), _max_tokens(api, body),
     )  # fmt: skip
 
 
@@ -224,12 +225,20 @@ def _choice(body: JSON, functions: list[JSON]) -> str | JSON | None:
     return {"type": "function", "function": {"name": name}}
 
 
-def _schema(api: Api, body: JSON) -> JSON | None:
+def _keys(messages: list[JSON]) -> JSON:
+    """Return the schema of an answer in JSON mode: an object with the keys that the last user quotes, if he does."""
+    asked = next((message for message in reversed(messages) if message["role"] == "user"), {})
+    quoted = _KEYS.search(" ".join(_texts(asked)))
+    names = re.findall(r"['\"`](\w+)['\"`]", quoted[0]) if quoted else []
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
+
+
+def _schema(api: Api, body: JSON, messages: list[JSON]) -> JSON | None:
     param = "response_format" if api == "chat" else "text.format"
     form = body.get("response_format") if api == "chat" else (body.get("text") or {}).get("format")
     kind: Literal["text", "json_object", "json_schema"] = (form or {}).get("type", "text")
     if kind == "json_object":
-        return {"type": "object"}
+        return _keys(messages)
     if form is None or kind != "json_schema":
         return None
     inner: Mapping[str, Any] = form.get("json_schema") or {} if api == "chat" else form

@@ -1,0 +1,372 @@
+"""One call of a `TieredChatModel`: routed once, asked of a tier's model, judged, and booked, attempt by attempt.
+
+A tier's model is called below its public methods, by `_generate` and `_stream`: those would tell every listener of a
+second model call, with the same tokens and the same usage as ours. Only our own recorders are told of it, which in turn
+book nothing for the call around it. So each paid call is in each ledger once, and whoever else counts or traces sees
+one chat model that used what its answer says.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID, uuid4
+
+from langchain.agents.middleware import ModelResponse
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langgraph.runtime import Runtime
+
+from langchain_tiered.accounting.entries import HELD, TIERED, call_metadata, role_of
+from langchain_tiered.accounting.recorder import Recorder, recorders_around, recording
+from langchain_tiered.accounting.traces import mark, tier_tag
+from langchain_tiered.chat_model.binding import STRUCTURED, Ready, Structured, Tools, Whole, plain_schema
+from langchain_tiered.nodes.calls import Turn, carried, error_of, outcome_of, risen, settle
+from langchain_tiered.nodes.ladder import priced
+from langchain_tiered.routing.facts import NO_TOOLS, facts_of, tool_facts
+from langchain_tiered.state import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_tiered.cascade.steps import Action
+    from langchain_tiered.chat_model.parts import Parts
+    from langchain_tiered.nodes.calls import End
+    from langchain_tiered.nodes.ladder import State
+    from langchain_tiered.routing.facts import ToolFacts
+    from langchain_tiered.types import Attempt, Facts, LedgerEntry, Route, Tier, TierFacts
+
+INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back", "escalate", "downgrade"})
+"""A chat model carries all steps out itself."""
+
+
+class Request:
+    """One attempt's request, as `carried` hands it from who prepares it to who asks it."""
+
+    runtime: ClassVar[Any] = Runtime(context=None)
+    system_message: ClassVar[None] = None
+
+    def __init__(self, tools: Sequence[Any], response_format: Any) -> None:
+        self.tools, self.response_format = tools, response_format
+        self.messages: list[BaseMessage] = []
+        self.ready: Ready | None = None
+        self.told: dict[str, Any] = {}
+        self.held = False
+
+
+class Call:
+    """A call, and all attempts at it."""
+
+    inside = INSIDE
+
+    def __init__(
+        self,
+        parts: Parts,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        options: Mapping[str, Any],
+        around: RunnableConfig,
+        *,
+        is_async: bool,
+        streams: bool = False,
+    ) -> None:
+        """Take what is asked.
+
+        Args:
+            parts: What the model is made of.
+            messages: The messages.
+            stop: Words at which the answer ends, or `None`.
+            options: The keywords of the call: those that were bound, and those that go to the provider.
+            around: The config that the call is made under.
+            is_async: Whether it is made on an event loop.
+            streams: Whether its tokens are wanted one by one.
+        """
+        self.parts, self.messages, self.stop, self.around = parts, messages, stop, around
+        self.is_async, self.streams = is_async, streams
+        self.options = dict(options)
+        self.structured: Structured | None = self.options.pop(STRUCTURED, None)
+        if self.structured is not None:
+            self.options.pop("tools", None)  # shown to tracers; each tier's model has its own form of them
+        tools = self.options.get("tools")
+        self.tools: Tools | None = tools if isinstance(tools, Tools) else None
+        self.plain_tools: Sequence[Any] = tools or ()
+        self.schema: Any = plain_schema(self.options) if self.structured is None else self.structured.checked
+        self.metadata: Mapping[str, Any] = around.get("metadata") or {}
+        self.run_id = str(self.metadata.get("tiered_run_id") or uuid4())
+        self.recorder = _Recorder()  # of its own, since what others have heard is no part of this call
+        self.listeners: list[Recorder] = [self.recorder, *recorders_around(around)]
+        self.result = ChatResult(generations=[])
+        self.state: State = {"messages": messages, "attempts": []}
+
+    def route(self) -> None:
+        """Have the call routed."""
+        known = self.parts.facts()
+        route = self.parts.router.route(self._facts(), self._routing(), tiers=known, run_id=self.run_id)
+        self._begin(route, known)
+
+    async def aroute(self) -> None:
+        """Do what `route` does, without blocking the event loop."""
+        known = await self.parts.afacts()
+        route = await self.parts.router.aroute(self._facts(), self._routing(), tiers=known, run_id=self.run_id)
+        self._begin(route, known)
+
+    def _facts(self) -> Facts:
+        self.facts = facts_of(_asking(self.messages), self._tool_facts(), schema=self.schema is not None)
+        return self.facts
+
+    def _tool_facts(self) -> ToolFacts:
+        if self.tools is not None:
+            return self.tools.facts
+        if self.structured is not None:
+            return self.structured.facts
+        return tool_facts(self.plain_tools) if self.plain_tools else NO_TOOLS
+
+    def _routing(self) -> RunnableConfig:
+        return recording(self.around, self.recorder, {})
+
+    def _begin(self, route: Route, known: Sequence[TierFacts]) -> None:
+        unfit = self.parts.ladder.policy.unfit(self.facts, known)
+        self.state["route"] = route
+        self.state["run"] = Run(id=self.run_id, unfit=unfit, fallback=0, since=_since(self.messages, route["tier"]))
+        tools = self.tools.given if self.tools is not None else self.plain_tools
+        if self.structured is not None:
+            tools = self.structured.tools
+        request: Any = Request(tools, self.schema)
+        self.turn = Turn(
+            self.parts.ladder,
+            self.parts.judge,
+            self.recorder,
+            request,
+            self.state,
+            config=self.around,
+            words_stand=self.streams,
+        )
+
+    def steps(self) -> Generator[Any, Any, End]:
+        """Return the steps of the call, to be driven."""
+        return carried(self.turn, self, self.parts.ladder.tier(self.state["route"]["tier"]), 0)
+
+    def ready(self, tier: Tier, fallback: int) -> BaseChatModel | None:
+        """Return a tier's model where it is built already."""
+        return self.parts.router.models.at_hand(tier, fallback)
+
+    def is_tiered(self, model: BaseChatModel) -> bool:
+        """Tell whether a tier's model is a tiered one itself."""
+        return bool(self.parts.told_by(model)["ls_provider"] == TIERED)
+
+    def prepared(
+        self, model: BaseChatModel, tier: Tier, fallback: int, told: Sequence[BaseMessage], tried: Sequence[Attempt]
+    ) -> Any:
+        """Return the request for one attempt."""
+        request = Request(self.turn.request.tools, self.turn.request.response_format)
+        request.messages = [*self.messages, *told] if told else list(self.messages)
+        request.ready = ready = self._bound(tier, model)
+        if self.streams and not isinstance(ready.model, Whole):
+            state = {**self.state, "attempts": tried}
+            schema = request.response_format
+            request.held = self.parts.ladder.holds(
+                state, tier, ready.model, is_async=self.is_async, schema=schema, words_stand=schema is not None
+            )
+        role = role_of(self.metadata) if "tiered_role" in self.metadata else "answer"
+        terms = call_metadata(
+            role=role, tier=priced(tier, None, fallback), run_id=self.run_id, route=self.state["route"]
+        )
+        name = {"ls_model_name": self.options["model"]} if isinstance(self.options.get("model"), str) else {}
+        request.told = {**self.metadata, **self.parts.told_by(model), **name, **terms, "tiered_own_terms": True}
+        return request
+
+    def _bound(self, tier: Tier, model: BaseChatModel) -> Ready:
+        """Return the tier's model with what was bound on ours; the other options of the call come last."""
+        rest = self.options
+        if self.tools is not None:
+            names = self.tools.options.keys()
+            options = {name: rest[name] for name in names if name in rest}
+            ready = self.tools.ready(tier, model, options)
+            rest = {name: value for name, value in rest.items() if name != "tools" and name not in names}
+        elif self.structured is not None:
+            ready = self.structured.ready(tier, model)
+        else:
+            return Ready(model, rest)
+        return Ready(ready.model, {**ready.options, **rest})
+
+    def ask(self, request: Request) -> ModelResponse[Any]:
+        """Ask the model of an attempt for a whole answer."""
+        call, (model, options) = self.begin(request), ready_of(request)
+        try:
+            if isinstance(model, Whole):
+                result = model.generate(request.messages, self._with_stop(options))
+            elif _is_plain(model):
+                result = model._generate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (see the head of this page)
+            else:
+                result = model._generate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (the same)
+        except BaseException as error:
+            self.broke(call, request, error)
+            raise
+        return self.ended(call, result)
+
+    async def aask(self, request: Request) -> ModelResponse[Any]:
+        """Do what `ask` does, without blocking the event loop."""
+        call, (model, options) = self.begin(request), ready_of(request)
+        try:
+            if isinstance(model, Whole):
+                result = await model.agenerate(request.messages, self._with_stop(options))
+            elif _is_plain(model):
+                result = await model._agenerate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
+            else:
+                result = await model._agenerate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
+        except BaseException as error:
+            self.broke(call, request, error)
+            raise
+        return self.ended(call, result)
+
+    def _with_stop(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options if self.stop is None else {**options, "stop": self.stop}
+
+    def begin(self, request: Request) -> UUID:
+        """Tell the recorders that a model is about to be called; return the id of the call.
+
+        Raises:
+            BudgetExceededError: If a budget around does not hold the call.
+        """
+        call = uuid4()
+        _, options = ready_of(request)
+        tags = [*(self.around.get("tags") or ()), *([HELD] if request.held else ())]
+        self.recorder.latest = str(call)
+        for place, listener in enumerate(self.listeners):
+            try:
+                listener.on_chat_model_start(
+                    {}, [request.messages], run_id=call, tags=tags, metadata=request.told, invocation_params=options
+                )
+            except Exception as error:
+                for told in self.listeners[:place]:
+                    told.on_llm_error(error, run_id=call)
+                raise
+        return call
+
+    def token(self, call: UUID, chunk: ChatGenerationChunk) -> None:
+        """Tell the recorders that a part of the answer came."""
+        for listener in self.listeners:
+            listener.on_llm_new_token(chunk.text, chunk=chunk, run_id=call)
+
+    def broke(self, call: UUID, request: Request, error: BaseException, so_far: ChatGeneration | None = None) -> None:
+        """Tell the recorders that the call failed, and whoever reads the error whose it is."""
+        with suppress(AttributeError, TypeError):  # an error with slots takes no note
+            error.add_note(f"Raised by the model of tier {request.told['tier']!r}.")
+        response = LLMResult.model_construct(generations=[[so_far]] if so_far is not None else [])
+        for listener in self.listeners:
+            listener.on_llm_error(error, response=response, run_id=call)
+        self._take_over(call, getattr(error, "ledger", None))
+
+    def ended(self, call: UUID, result: ChatResult) -> ModelResponse[Any]:
+        """Tell the recorders of the answer, and return it as the checks read it."""
+        generations = [_whole(generation, result) for generation in result.generations]
+        self.result = ChatResult.model_construct(generations=generations, llm_output=result.llm_output)
+        told = LLMResult.model_construct(generations=[[*generations]], llm_output=result.llm_output)
+        for listener in self.listeners:
+            listener.on_llm_end(told, run_id=call)
+        message = generations[0].message if generations else None
+        if message is not None:
+            self._take_over(call, message.response_metadata.get("ledger"))
+        value = None
+        if self.structured is not None and isinstance(message, AIMessage):
+            value = self.structured.value_in(message)
+        return ModelResponse(result=[message] if message is not None else [], structured_response=value)
+
+    def _take_over(self, call: UUID, ledger: Any) -> None:
+        """Take the entries of a tier that is a tiered model itself: it has booked its calls with everybody else."""
+        if ledger and not any(entry["id"] == str(call) for entry in self.recorder.entries):
+            self.recorder.book(ledger)
+            self.recorder.latest = ledger[-1]["id"]
+
+    def settled(self, end: End) -> dict[str, Any]:
+        """Book what became of the call; return what its answer's metadata tell beside the provider's.
+
+        Raises:
+            NoAnswerAcceptedError: If every attempt was rejected. A provider's error is raised as it is.
+        """
+        if (end.step is not None and end.step.action == "stop") or (end.response is None and end.error is None):
+            raise error_of(self.turn, end)
+        told: dict[str, Any] = {}
+        if end.step is not None:
+            outcome = outcome_of(self.turn, end)
+            settle(self.recorder, outcome, self.around, before=("rejected", "tool_turn", "failed"))
+            told = {"truncated": True} if outcome == "truncated" else {}
+        route, paid = risen(self.turn, end), self.recorder.entries
+        mark(self.around, tier_tag(end.tier.name), tier=end.tier.name, route=route, paid=paid)
+        return {**told, "route": dict(route), "ledger": [dict(entry) for entry in paid]}
+
+    def answer(self, end: End) -> ChatResult:
+        """Return the result of the call, the metadata on its messages.
+
+        Raises:
+            NoAnswerAcceptedError: If every attempt was rejected. A provider's error is raised as it is.
+        """
+        told = self.settled(end)
+        for generation in self.result.generations:
+            metadata = generation.message.response_metadata
+            metadata |= {"model_name": metadata.get("model_name") or self.model_name, **told}
+        return self.result
+
+    @property
+    def model_name(self) -> str | None:
+        """The name of the model that answered."""
+        entry = self.recorder.answered
+        return entry["model"] if entry else None
+
+
+class _Recorder(Recorder):
+    """Books the calls of one call; the answer is of the one that was made last, whatever the call itself is for."""
+
+    latest = ""
+
+    @property
+    def answered(self) -> LedgerEntry | None:
+        with self._lock:
+            return self._booked.get(self.latest)
+
+
+def ready_of(request: Request) -> Ready:
+    """Return the model that a request is for."""
+    assert request.ready is not None  # noqa: S101  (`prepared` has put it there)
+    return request.ready
+
+
+def _is_plain(model: BaseChatModel) -> bool:
+    """Tell whether nothing stands around a model's own `_generate`: no cache or limiter of its own, no other form.
+
+    LangChain's global cache is asked for our call, so that it is not asked for the tier's once more.
+    """
+    return not (model.cache or model.rate_limiter or model.output_version or getattr(model, "streaming", False))
+
+
+def _whole(generation: ChatGeneration, result: ChatResult) -> ChatGeneration:
+    """Return a generation whose message has all metadata, as LangChain puts them there; the given one may be cached."""
+    output = (result.llm_output or {}) if len(result.generations) == 1 else {}
+    message = generation.message
+    metadata = {**output, **(generation.generation_info or {}), **message.response_metadata}
+    copied = message.model_copy(update={"response_metadata": metadata})
+    return generation.model_copy(update={"message": copied})
+
+
+def _asking(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """Return the messages as the router reads them: a prompt without a user's turn asks by its last message."""
+    if not messages or any(isinstance(message, HumanMessage) for message in messages):
+        return messages
+    return [*messages[:-1], HumanMessage(messages[-1].content)]
+
+
+def _since(messages: Sequence[BaseMessage], tier: str) -> int:
+    """Return where the tier's work begins: behind the last user's turn, and behind what another tier has done in it."""
+    place = len(messages)
+    while place and isinstance(messages[place - 1], (AIMessage, ToolMessage)):
+        message = messages[place - 1]
+        route = message.response_metadata.get("route") if isinstance(message, AIMessage) else None
+        if isinstance(route, dict) and route.get("tier") != tier:
+            return place
+        place -= 1
+    return place

@@ -1,0 +1,146 @@
+"""What a `TieredChatModel` is made of. Knows nothing of any request."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from langchain_tiered.cascade.verdicts import Checks
+from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.nodes.checking import Judge
+from langchain_tiered.nodes.ladder import Ladder
+from langchain_tiered.routing.router import TierRouter
+from langchain_tiered.types import Rates, Tier, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
+    from langchain_tiered.cascade.checks import ChecksLike
+    from langchain_tiered.routing.policy import Policy
+    from langchain_tiered.types import TierFacts
+
+_ROUTED = frozenset(
+    {"tool_calling", "image_inputs", "audio_inputs", "pdf_inputs", "max_input_tokens", "max_output_tokens"}
+)
+"""What it is enough that one tier can: the router leads to it, and so does the cascade. Anything else all must."""
+
+
+class Parts:
+    """The router, the ladder and the judge."""
+
+    def __init__(
+        self,
+        tiers: Sequence[Tier] | None,
+        *,
+        classifier: Any,
+        policy: Policy | None,
+        checks: ChecksLike,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Put them together.
+
+        Raises:
+            ConfigurationError: What can be known at build: bad tiers, unknown names in the policy or checks, tiers
+                with tools, a policy that only an agent can carry out, settings that no model is built with.
+        """
+        self.router = TierRouter(tiers, classifier=classifier, policy=policy)
+        self.tiers = self.router.tiers
+        _expect_possible(self.tiers, self.router.policy, settings)
+        self.router.models.settings = settings
+        self.ladder = Ladder(self.tiers, policy=self.router.policy, checks=Checks(checks), models=self.router.models)
+        self.judge = Judge(self.ladder)
+        self.name = f"tiers:{'|'.join(tier.name for tier in self.tiers)}"
+        """What tracers call the model, before one has answered."""
+        shown = {name: value for name, value in settings.items() if name != "api_key"}
+        self.told = {"tiers": {tier.name: _told(tier) for tier in self.tiers}, "policy": plain_policy(policy), **shown}
+        """What tells the model from others, without secrets."""
+        self._known: tuple[TierFacts, ...] | None = None
+        self._named: dict[int, tuple[BaseChatModel, dict[str, Any]]] = {}
+
+    def facts(self) -> tuple[TierFacts, ...]:
+        """Return what is known of the tiers; their models' profiles are read once."""
+        return self._known or self._read(self.router.models.facts(self.tiers))
+
+    async def afacts(self) -> tuple[TierFacts, ...]:
+        """Do what `facts` does, without blocking the event loop."""
+        return self._known or self._read(await self.router.models.afacts(self.tiers))
+
+    def _read(self, facts: tuple[TierFacts, ...]) -> tuple[TierFacts, ...]:
+        if self.router.models.have(self.tiers):
+            self._known = facts
+        return facts
+
+    def told_by(self, model: BaseChatModel) -> dict[str, Any]:
+        """Return what a model's calls are booked by, asked once: its name and its provider."""
+        known = self._named.get(id(model))
+        if known is None or known[0] is not model:
+            name, provider = named(model)
+            known = self._named[id(model)] = (model, {"ls_model_name": name, "ls_provider": provider})
+        return known[1]
+
+    def profile(self) -> dict[str, Any]:
+        """Return what the tiers can take together; their models are built for it, as far as that is possible."""
+        found = [self.router.models.profile(tier) for tier in self.tiers]
+        names = dict.fromkeys(name for profile in found for name in profile)
+        return {name: value for name in names if (value := _together(name, found)) is not None}
+
+
+def _told(tier: Tier) -> str:
+    model: Any = tier.model
+    return model if isinstance(model, str) else f"{type(model).__name__} {model._identifying_params!r}"  # noqa: SLF001  (how LangChain tells models apart)
+
+
+def _together(name: str, profiles: Sequence[Mapping[str, Any]]) -> Any:
+    """Return one ability of all tiers; `None` where they do not agree on what cannot be counted."""
+    values = [profile[name] for profile in profiles if profile.get(name) is not None]
+    if not values or (len(values) < len(profiles) and name not in _ROUTED):
+        return None
+    if all(isinstance(value, (bool, int, float)) for value in values):
+        return max(values) if name in _ROUTED else min(values)
+    return values[0] if all(value == values[0] for value in values) else None
+
+
+def _expect_possible(tiers: Iterable[Tier], policy: Policy, settings: Mapping[str, Any]) -> None:
+    for tier in tiers:
+        if tier.tools:
+            raise ConfigurationError(
+                f"Tier {tier.name!r} has tools of its own, and a chat model runs none. Give them to bind_tools, or use "
+                "create_tiered_agent."
+            )
+    if policy.on_no_answer == "ask" or policy.speculate:
+        option = "speculate=True" if policy.speculate else "on_no_answer='ask'"
+        raise ConfigurationError(f"Policy({option}) needs a graph. Leave it out, or use create_tiered_agent.")
+    if settings and not any(isinstance(model, str) for tier in tiers for model in (tier.model, *tier.fallbacks)):
+        raise ConfigurationError(
+            f"{', '.join(settings)}: settings of the models that are built from 'provider:model' strings, and every "
+            "tier has a model of its own. Set it on those."
+        )
+
+
+_LISTS = ("fallbacks", "checks")
+_TIER_FIELDS = ("fallbacks", "max_input_tokens", "rates", "price_factor", "checks")
+
+
+def plain_tier(tier: Tier) -> dict[str, Any]:
+    """Return a tier as the arguments that make it; what stands at its default is left out."""
+    told: dict[str, Any] = {"name": tier.name, "model": tier.model, "criteria": tier.criteria}
+    for name in _TIER_FIELDS:
+        value = getattr(tier, name)
+        if value not in ((), None, 1.0):
+            told[name] = asdict(value) if isinstance(value, Rates) else list(value) if name in _LISTS else value
+    return told
+
+
+def tier_of(told: Any) -> Any:
+    """Return the tier that a dict tells; anything else as it is, for whoever checks the tiers."""
+    if not isinstance(told, dict):
+        return told
+    rates = told.get("rates")
+    return Tier(**{**told, "rates": Rates(**rates)} if isinstance(rates, dict) else told)
+
+
+def plain_policy(policy: Policy | None) -> dict[str, Any] | None:
+    """Return a policy as the arguments that make it."""
+    return None if policy is None else asdict(policy)
