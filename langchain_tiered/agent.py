@@ -16,6 +16,8 @@ from langchain_tiered.accounting.budget import Budget
 from langchain_tiered.accounting.estimates import expect_priced
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.errors import ConfigurationError, DuplicateNameError
+from langchain_tiered.middleware.in_tiers import expect_known, reviewers, reviewing
+from langchain_tiered.middleware.review import LoopReview
 from langchain_tiered.models import Placeholder, default_tiers, field_of
 from langchain_tiered.nodes import route_by_tier
 from langchain_tiered.nodes.answering import HAND_UP, AnswerNode, may_hand_up
@@ -32,6 +34,7 @@ from langchain_tiered.types import place_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import SystemMessage
     from langchain_core.runnables import Runnable
     from langgraph.graph.state import CompiledStateGraph
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from langgraph.types import Checkpointer
 
     from langchain_tiered.cascade.checks import ChecksLike
+    from langchain_tiered.middleware.approval import RiskyTools
     from langchain_tiered.types import Tier, Tool
 
 
@@ -51,6 +55,8 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     checks: ChecksLike = None,
     budget: Budget | None = None,
     response_format: Any = None,
+    risky_tools: RiskyTools | None = None,
+    reviewer: BaseChatModel | str | Tier | None = None,
     system_prompt: str | SystemMessage | None = None,
     middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
     state_schema: type[Any] | None = None,
@@ -83,6 +89,9 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
             from task to sequence with `"*"` for the rest.
         budget: What a run and a thread may cost, in USD.
         response_format: As for `create_agent`; the parsed answer is in `structured_response`.
+        risky_tools: Tools whose calls are judged before they run, as for `ReviewMiddleware`. What the reviewer doubts
+            interrupts the run for a human.
+        reviewer: Who judges them: a chat model, a `provider:model` string, or a tier; `None` for a human alone.
         system_prompt: For all tiers; the context's `<tier>_prompt` comes first.
         middleware: Runs inside each tier's loop, its private state living for one visit.
         state_schema: A subclass of `AgentState` with channels of your own.
@@ -96,8 +105,8 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
 
     Raises:
         ConfigurationError: What can be known at build: bad tiers, unknown names in the policy or checks, tools that
-            share a name, fields that clash with ours, a policy that interrupts without a checkpointer, a budget over
-            a model without a known price.
+            share a name, fields that clash with ours, a policy or a review that interrupts without a checkpointer, a
+            risky tool that no tier has, a budget over a model without a known price.
     """
     _expect_kinds(router=(router, TierRouter), policy=(policy, Policy), budget=(budget, Budget))
     router = _router(tiers, router, policy)
@@ -107,8 +116,10 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
             "Policy(on_no_answer='ask') interrupts the run, and only a checkpointer keeps such a run. Pass one, like "
             "InMemorySaver(), or True where a parent graph or the LangGraph server brings it."
         )
+    middleware = reviewing(middleware, risky_tools, reviewer, interrupts=bool(checkpointer))
+    expect_known(risky_tools, [*tools, *(tool for tier in tiers for tool in tier.tools)], middleware)
     if budget is not None:
-        expect_priced(tiers)
+        expect_priced((*tiers, *reviewers(middleware)))
     ladder = Ladder(tiers, policy=policy, checks=Checks(checks), models=router.models, budget=budget)
     context = _context_schema(tiers, context_schema, system_prompt)
     own_fields = {**_public_fields(middleware), **_own_fields(state_schema)}
@@ -168,7 +179,6 @@ class _Makers:
         self.ladder, self.middleware, self.response_format = ladder, tuple(middleware), response_format
         self.prompt, self.own_fields, self.context = system_prompt, own_fields, context
         self.single: list[AnswerNode] = []
-        self.leaves_message = any(_acts_after_model(each) for each in self.middleware)
 
     def node(self, tier: Tier, tools: Sequence[Tool], lacks: Sequence[str]) -> Runnable[Any, Any]:
         """Return a loop where the tier has tools, middleware or a response format, else one model call."""
@@ -178,19 +188,27 @@ class _Makers:
                 f"Tier {tier.name!r} has hand_up, and no tier is above it. Take it out of its tools."
             )
         tools = [tool for tool in tools if tool is not HAND_UP]
-        _distinct([HAND_UP, *tools, *(tool for each in self.middleware for tool in getattr(each, "tools", ()))])
-        if not (tools or self.middleware or self.response_format is not None):
+        added = [tool for each in self.middleware for tool in getattr(each, "tools", ())]
+        _distinct([HAND_UP, *tools, *added])
+        # Where there is no tool there is nothing to review, and a hook around tools would make a node for them.
+        middleware = [each for each in self.middleware if tools or added or not isinstance(each, LoopReview)]
+        if not (tools or middleware or self.response_format is not None):
             single = AnswerNode(tier, self.ladder, system_prompt=self.prompt, lacks=lacks)
             self.single.append(single)
             return single
         judge = Judge(self.ladder)
         outermost = (ToolTierLoop if tools else TierLoop)(
-            tier, self.ladder, judge, system_prompt=self.prompt, lacks=lacks, leaves_message=self.leaves_message
+            tier,
+            self.ladder,
+            judge,
+            system_prompt=self.prompt,
+            lacks=lacks,
+            leaves_message=any(_acts_after_model(each) for each in middleware),
         )
         loop = create_agent(
             Placeholder(),
             [*tools, *([HAND_UP] if offers else [])],
-            middleware=[outermost, *self.middleware],
+            middleware=[outermost, *middleware],
             response_format=self.response_format,
             state_schema=_schema("LoopState", {**self.own_fields, **_hints(LoopState)}),
             context_schema=self.context,

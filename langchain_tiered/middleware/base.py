@@ -15,6 +15,7 @@ from langgraph.types import Command
 from langchain_tiered.accounting.entries import HELD
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import recording
+from langchain_tiered.accounting.traces import mark, tagged, tier_tag
 from langchain_tiered.errors import BudgetExceededError, ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
 from langchain_tiered.nodes.checking import SPENT
@@ -124,8 +125,11 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _left(memory: Memory, request: ModelRequest[Any], response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
-    passed = memory.passed(response, get_config())
-    return ExtendedModelResponse(passed, Command(update=memory.update(_state(request))))
+    config = get_config()
+    passed, update = memory.passed(response, config), memory.update(_state(request))
+    if (route := memory.route) is not None:
+        mark(config, tier_tag(route["tier"]), tier=route["tier"], route=route, paid=update["ledger"])
+    return ExtendedModelResponse(passed, Command(update=update))
 
 
 def _state(request: ModelRequest[Any]) -> dict[str, Any]:
@@ -193,6 +197,8 @@ async def arecorded_only(
 def recorded_config(memory: Memory, metadata: Mapping[str, Any], *, held: bool = False) -> RunnableConfig:
     """Return the config of a call that the run's recorder sees; `held` keeps its tokens from the user's stream."""
     config = recording(ensure_config(), memory.recorder, metadata)
+    if (tier := metadata.get("tier")) is not None:
+        config = tagged(config, tier_tag(tier))
     return {**config, "tags": [*(config.get("tags") or ()), HELD]} if held else config
 
 

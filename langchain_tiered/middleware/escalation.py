@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from langgraph.config import get_config
 
 from langchain_tiered.cascade.verdicts import Checks
-from langchain_tiered.errors import ConfigurationError, InvalidInputError, NoAnswerAcceptedError
+from langchain_tiered.errors import ConfigurationError, InvalidInputError
 from langchain_tiered.middleware.base import TierMiddleware, arecorded, checked, recorded
 from langchain_tiered.middleware.routing import aroute, route, told
 from langchain_tiered.models import default_tiers, field_of, setting
-from langchain_tiered.nodes.calls import Turn, adrive, book_rejected, carried, drive
+from langchain_tiered.nodes.attempts import followed
+from langchain_tiered.nodes.calls import Turn, adrive, carried, drive, error_of, outcome_of, risen
 from langchain_tiered.nodes.checking import Judge, raised
 from langchain_tiered.nodes.ladder import Ladder
 from langchain_tiered.routing.facts import facts_of
@@ -161,9 +162,12 @@ class _Call:
         state = {**self.turn.state, "attempts": memory.tried}
         self.held = self.ladder.holds(state, tier, model, is_async=self.is_async, schema=request.response_format)
         stands_in = self.alone and model is memory.own and not is_of(tier, model)
-        self.told = told(memory, replace(tier, rates=None, price_factor=1.0) if stands_in else tier, request)
+        route, there = self.route, place_of(tier.name, self.ladder.tiers)
+        if there > place_of(route["tier"], self.ladder.tiers):
+            route = raised(route, tier.name, self.ladder.step(self.turn.state, memory.tried).reason)
+        self.told = told(memory, replace(tier, rates=None, price_factor=1.0) if stands_in else tier, request, route)
         system = self.ladder.system_message(tier, request.runtime.context, request.system_message, ())
-        return request.override(model=model, messages=[*request.messages, *told_of], system_message=system)
+        return request.override(model=model, messages=followed(request.messages, told_of), system_message=system)
 
     def ended(self, end: End) -> ModelResponse[Any]:
         """Return what passes, and remember what was tried; raise where nothing does.
@@ -173,13 +177,9 @@ class _Call:
         """
         attempts = [*self.turn.attempts, *end.tried]
         if end.response is None or (end.step is not None and end.step.action == "stop"):
-            book_rejected(self.turn, attempts[-1])
-            error = end.error or NoAnswerAcceptedError(attempts, end.step.reason if end.step else "")
-            error.attempts = attempts  # type: ignore[attr-defined]
-            raise error
+            raise error_of(self.turn, end)
         accepted = end.step is not None and end.step.action == "accept"
-        if accepted and end.tried[-1]["verdict"] is not None and not end.tried[-1]["verdict"]["accepted"]:
-            self.memory.outcome = "truncated"
+        self.memory.outcome = outcome_of(self.turn, end) if accepted else "accepted"
         self.memory.keep(attempts[:-1] if accepted else attempts)
         self._moved(end)
         self.memory.settle(get_config())
@@ -187,19 +187,11 @@ class _Call:
 
     def _moved(self, end: End) -> None:
         """Let the route rise with an escalation. A downgrade is for one attempt: the next call is the route's again."""
-        here, there = place_of(self.route["tier"], self.ladder.tiers), place_of(end.tier.name, self.ladder.tiers)
-        if there > here:
-            route = raised(self.route, end.tier.name, self._why(end, there))
+        route, tiers = risen(self.turn, end), self.ladder.tiers
+        if route is not self.route:
             self.memory.note(route=route, since=len(self.turn.state["messages"]))
-        elif there < here:
-            self.memory.outcome = "downgraded" if self.memory.outcome == "accepted" else self.memory.outcome
+        elif place_of(end.tier.name, tiers) < place_of(route["tier"], tiers):
             self.memory.note(fallback=0)
-
-    def _why(self, end: End, there: int) -> str:
-        """Return what led to the tier that the call ended at: the step after the last attempt below it."""
-        below = [place_of(attempt["tier"], self.ladder.tiers) < there for attempt in end.tried]
-        count = max(place for place, is_below in enumerate(below, 1) if is_below)
-        return self.ladder.step(self.turn.state, [*self.turn.attempts, *end.tried[:count]]).reason
 
 
 def own_tier(ladder: Ladder, own: BaseChatModel | None) -> Tier:
@@ -212,7 +204,9 @@ def is_of(tier: Tier, model: BaseChatModel | None) -> bool:
     if model is None or not isinstance(tier.model, str):
         return tier.model is model
     name, provider = named(model)
-    return tier.model == f"{provider}:{name}"
+    package, _, wanted = tier.model.partition(":")
+    # LangChain calls some providers otherwise than their package: `mistral` is `mistralai`.
+    return wanted == name and bool(provider) and (package.startswith(str(provider)) or str(provider) == package)
 
 
 def own_route(ladder: Ladder, own: BaseChatModel | None, request: ModelRequest[Any]) -> Route:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from langchain_tiered.middleware.run import Memory
-    from langchain_tiered.routing.classifier import ClassifierFunction
+    from langchain_tiered.routing.classifier import Classifier, ClassifierFunction
+    from langchain_tiered.routing.deciding import DecisionModel
     from langchain_tiered.routing.policy import Policy
-    from langchain_tiered.types import Facts, Route, Tier, TierFacts
+    from langchain_tiered.types import Facts, Route, Tier
 
 
 class TierRouterMiddleware(TierMiddleware):
@@ -63,7 +64,7 @@ class TierRouterMiddleware(TierMiddleware):
         tiers: Sequence[Tier] | None = None,
         *,
         policy: Policy | None = None,
-        classifier: BaseChatModel | str | ClassifierFunction | None = "cheapest",
+        classifier: BaseChatModel | str | ClassifierFunction | Classifier | DecisionModel | None = "cheapest",
         router: TierRouter | None = None,
     ) -> None:
         super().__init__()
@@ -113,11 +114,14 @@ class TierRouterMiddleware(TierMiddleware):
         return self.router.tiers[place_of(name, self.router.tiers)]
 
 
-def told(memory: Memory, tier: Tier | None, request: ModelRequest[Any] | None = None) -> dict[str, Any]:
+def told(
+    memory: Memory, tier: Tier | None, request: ModelRequest[Any] | None = None, route: Route | None = None
+) -> dict[str, Any]:
     """Return what the recorder is told of a call; one of a model that is not ours belongs to no tier."""
     if tier is not None and request is not None:
         tier = priced(tier, request.runtime.context, memory.turn["fallback"])
-    return call_metadata(role="answer", tier=tier, run_id=memory.turn["run_id"])
+    route = None if tier is None else route or memory.route
+    return call_metadata(role="answer", tier=tier, run_id=memory.turn["run_id"], route=route)
 
 
 def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> None:
@@ -126,7 +130,7 @@ def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> Non
     tiers = router.models.facts(router.tiers, context)
     config = recording(ensure_config(), memory.recorder, {})
     said = router.route(facts, config, context=context, tiers=tiers, run_id=memory.turn["run_id"])
-    _remember(memory, said, facts, tiers)
+    memory.note(route=said, unfit=router.unfit(facts, context, tiers))
 
 
 async def aroute(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> None:
@@ -135,13 +139,9 @@ async def aroute(memory: Memory, router: TierRouter, request: ModelRequest[Any])
     tiers = await router.models.afacts(router.tiers, context)
     config = recording(ensure_config(), memory.recorder, {})
     said = await router.aroute(facts, config, context=context, tiers=tiers, run_id=memory.turn["run_id"])
-    _remember(memory, said, facts, tiers)
+    memory.note(route=said, unfit=router.unfit(facts, context, tiers))
 
 
 def _facts(request: ModelRequest[Any]) -> Facts:
     known = tool_facts(request.tools)
     return facts_of(request.state["messages"], known, schema=request.response_format is not None)
-
-
-def _remember(memory: Memory, said: Route, facts: Facts, tiers: Sequence[TierFacts]) -> None:
-    memory.note(route=said, unfit=[tier.name for tier in tiers if not tier.fits(facts)])

@@ -15,8 +15,9 @@ from langgraph.channels import UntrackedValue
 from typing_extensions import TypedDict
 
 from langchain_tiered.accounting.ledger import book
-from langchain_tiered.accounting.recorder import Recorder, rebook
+from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.nodes.calls import settle
 from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route  # noqa: TC001  (the state's schema reads them)
 
 if TYPE_CHECKING:
@@ -116,12 +117,7 @@ class Memory:
 
     def settle(self, config: RunnableConfig) -> None:
         """Book what became of the last answer, which stands as rejected until it has passed."""
-        entry = self.recorder.answered
-        if entry is not None and entry["outcome"] == "rejected" and "rejected_by" not in entry:
-            settled = entry.copy()
-            settled["outcome"] = self.outcome
-            self.recorder.book([settled])
-            rebook([settled], config)
+        settle(self.recorder, self.outcome, config)
 
     def passed(self, response: ModelResponse[Any], config: RunnableConfig) -> ModelResponse[Any]:
         """Return what leaves the outermost of ours, the route written on it."""
@@ -190,8 +186,8 @@ class RoutedState(AgentState[Any]):
     tiered_turn: NotRequired[Annotated[TurnSoFar | None, PrivateStateAttr, latest]]
     """The turn so far."""
 
-    tiered_run: NotRequired[Annotated[Any, UntrackedValue, PrivateStateAttr]]
-    """The `Memory` of the run."""
+    tiered_run: NotRequired[Annotated[Any, UntrackedValue(Any, guard=False), PrivateStateAttr]]
+    """The `Memory` of the run. After an interrupt several of ours may put it there in one step; it is the same one."""
 
 
 def begun(state: Mapping[str, Any], names: Sequence[str], router: TierRouter | None) -> Memory:
