@@ -46,7 +46,7 @@ LONGEST_S = 1.5
 class Nursery:
     """Starts lives of the driver."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, driver: str = "tests/crash/driver.py") -> None:
         self.errors = folder / "stderr.txt"
         paths = (str(ROOT / "tests"), str(ROOT / "examples"), str(ROOT))
         environment = {
@@ -54,7 +54,7 @@ class Nursery:
             "LANGGRAPH_STRICT_MSGPACK": "true",
             "PYTHONPATH": os.pathsep.join(paths),
         }
-        command = [sys.executable, "-W", "error", str(ROOT / "tests/crash/driver.py")]
+        command = [sys.executable, "-W", "error", str(ROOT / driver)]
         with self.errors.open("w") as errors:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
