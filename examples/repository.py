@@ -40,6 +40,8 @@ class Repository:
             raise ToolException(f"There is no {path!r} here. Paths are relative, such as 'README.md'.") from error
         if not found.is_relative_to(self.root):
             raise ToolException(f"{path!r} lies outside the repository. Only what is in it can be read.")
+        if any(part.startswith(".") for part in found.relative_to(self.root).parts):
+            raise ToolException(f"{path!r} is hidden, such as what keeps keys, and cannot be read.")
         return found
 
     def files(self, folder: str = ".") -> Iterator[Path]:

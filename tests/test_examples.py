@@ -13,13 +13,62 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
 SAYS = {
     "01_tiered_agent": ["nano  $0.0000", "mini  $0.000", "flagship  $0.000"],
     "02_tools_and_escalation": ["Refunded order 1042", "hands up", "mini: "],
-    "03_own_graph": ["sign(sign)", "(Answered by flagship.)"],
+    "03_own_graph": ["find(find)", "(Answered by nano. Order 1042 is delivered.)", "(Answered by flagship.)"],
     "04_threads_and_context": ["by latch", "by pin", "The block saw 5 calls"],
     "05_router_alone": ["the floor for 'write'", "'tier': 'flagship'"],
     "06_test_your_app": ["18 passed"],
     "07_checks_and_steps": ["mini judge accepted", "escalate: mini -> flagship", "NoAnswerAcceptedError", "paid all"],
     "08_in_create_agent": ["    nano  $0.0000", "    mini  $0.00", "flagship  $0.00"],
+    "09_inside_other_graphs": [
+        "node: mini, $0.00",
+        "the thread has paid $0.00",
+        "in 2 runs",
+        "node, streamed: 26 parts for $0.00",
+        "tool: Refunded order 1042",
+        "flagship: 2 calls, $0.00",
+        "mini: 3 calls, $0.00",
+    ],
+    "10_supervisor": [
+        "supervisor -> shop_desk\n  mini: Refunded",
+        "shop_desk -> writing_desk\n  mini: Dear",
+        "supervisor -> writing_desk",
+    ],
+    "11_router_in_lcel": [
+        "branch: positive\nsetting: {'tier': 'nano', 'answer': 'positive'}",
+        "branch: A person writes our letters.\nsetting: {'tier': 'mini'",
+        "setting: {'tier': 'flagship'",
+        "by hand: offline-mini",
+    ],
+    "12_serve_with_fastapi": [
+        "ann: 26 tokens: 'Refunded order 1042",
+        "  mini, $0.00",
+        "bob: 14 tokens",
+        "  flagship, $0.00",
+        "ann: 9 tokens: 'Order 1043",
+        "eve: 0 tokens: ''",
+        "was paid for 1 calls, and no more will be",
+    ],
+    "13_code_review": [
+        "step_1_1 search   mini     done",
+        "code     mini     done",
+        "lookup   nano     done",
+        "satisfied:\nstep_1_1: ",
+        "functions, the longest",
+        "review    flagship      1",
+        "Offline: deterministic rules",
+    ],
+    "14_support_desk": [
+        "asks a human             Refund order 1045",
+        "reviewer: doubt refund_order. By rule, no language model: the request is not sure, it says 'perhaps'.",
+        "human: reject refund_order. Ask the customer first.",
+        "satisfied:\nstep_1: Refunded order 1042",
+        "refunds:\n  1041  $ 22.50",
+        "\n  1045  $119.00  Refund order 1045: the customer says that the arm is perhaps bent.\n\nrole",
+        "review    flagship      4",
+        "Offline: deterministic rules",
+    ],
 }
+TEAMS = [path for path in EXAMPLES if path.stem in ("13_code_review", "14_support_desk")]
 
 
 def test_every_example_is_run() -> None:
@@ -34,3 +83,37 @@ def test_an_example_runs_offline_and_shows_what_it_is_about(path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for words in SAYS[path.stem]:
         assert words in done.stdout
+
+
+@pytest.mark.parametrize("path", TEAMS, ids=lambda path: path.stem)
+def test_a_team_says_the_same_each_time_where_nobody_watches(path: Path) -> None:
+    command = [sys.executable, str(path)]
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    first, second = (subprocess.check_output(command, env=environment, timeout=60) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_a_team_is_a_live_tree_in_a_terminal_and_lines_without_rich(has_rich: bool) -> None:  # noqa: FBT001  (a case)
+    pty = pytest.importorskip("pty", reason="A terminal of Unix.")
+    path = TEAMS[-1]
+    blocked = "" if has_rich else "sys.modules['rich.live'] = None; "
+    code = f"import runpy, sys; sys.path.insert(0, {str(path.parent)!r}); {blocked}"
+    code += f"runpy.run_path({str(path)!r}, run_name='__main__')"
+    own, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=theirs, env={**environment, "TERM": "xterm"}) as running:
+        os.close(theirs)
+        told = b"".join(iter(lambda: _read(own), b"")).decode()
+    os.close(own)
+    assert running.returncode == 0
+    assert ("├──" in told, "6 of 6 tasks, $" in told) == (has_rich, has_rich)
+    assert "1045  $119.00" in told
+
+
+def _read(terminal: int) -> bytes:
+    """Read on; a terminal whose program has ended is an error on Linux, and empty elsewhere."""
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""

@@ -14,6 +14,7 @@ from difflib import SequenceMatcher, unified_diff
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from langchain_tiered.errors import MissingExtraError, TieredError
@@ -199,10 +200,12 @@ def _vcr() -> Any:
 def _with_plain_ids(config: dict[str, Any]) -> dict[str, Any]:
     """Number the ids that a provider makes up, in order of appearance, the same way in answers and in what follows."""
     numbers: dict[bytes, bytes] = {}
+    lock = Lock()  # of two parallel calls each gets a number of its own
 
     def plain(body: bytes) -> bytes:
         def number(found: re.Match[bytes]) -> bytes:
-            return numbers.setdefault(found[0], b"%b%04d" % (found[1], len(numbers) + 1))
+            with lock:
+                return numbers.setdefault(found[0], b"%b%04d" % (found[1], len(numbers) + 1))
 
         return _ID.sub(number, _DATE.sub(rb"\g<1>1767225600", body))
 

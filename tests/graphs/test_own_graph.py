@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -135,7 +136,10 @@ def test_building_and_drawing_import_no_provider() -> None:
 def test_the_drawn_graph_is_the_one_that_the_docs_show(snapshot: Any) -> None:
     agent = create_tiered_agent(tools=[refund])
     snapshot("tiered_agent.mmd", agent.get_graph().draw_mermaid())
-    snapshot("tiered_agent_xray.mmd", agent.get_graph(xray=True).draw_mermaid())
+    inside = agent.get_graph(xray=True).draw_mermaid()
+    snapshot(
+        "tiered_agent_xray.mmd", re.sub(r"<hr/>.*?</em></small>", "", inside)
+    )  # not every LangChain lists the tools
 
 
 @pytest.mark.parametrize("kind", ["input", "output", "context"])

@@ -101,3 +101,35 @@ def test_a_thread_is_kept_and_streamed(studio: Any) -> None:
     )
     assert {"values", "messages"} <= {part.event for part in parts}
     assert len(studio.threads.get_state(thread["thread_id"])["values"]["ledger"]) >= 2
+
+
+REVIEW = """Review the code:
+1. Search the folder langchain_tiered/routing for 'def decide('.
+2. Measure the functions of the file langchain_tiered/routing/policy.py.
+3. Read the file ../outside.md."""
+
+
+def test_a_code_review_reads_this_project_and_nothing_beside_it(studio: Any) -> None:
+    given = {"messages": [{"role": "user", "content": REVIEW}]}
+    result = studio.runs.wait(None, "code_review", input=given)
+    told = {each["id"]: each["output"] for each in result["results"]}
+    assert "langchain_tiered/routing/policy.py:" in told["step_1"]
+    assert "functions, the longest" in told["step_2"]
+    assert "There is no '../outside.md' here" in told["step_3"]
+    assert (result["verdict"], result["results"][0]["tier"]) == ("satisfied", "mini")
+
+
+def test_a_doubted_refund_waits_in_studio_and_is_made_once_when_it_is_approved(studio: Any) -> None:
+    thread = studio.threads.create()["thread_id"]
+    given = {
+        "messages": [{"role": "user", "content": "Do both:\n1. Refund order 1047.\n2. Perhaps refund order 1043."}]
+    }
+    studio.runs.wait(thread, "support_desk", input=given)
+    (waiting,) = (each for task in studio.threads.get_state(thread)["tasks"] for each in task["interrupts"])
+    assert "'Perhaps'" in waiting["value"]["action_requests"][0]["description"]
+    answer = {"resume": {"decisions": [{"type": "approve"}]}}
+    result = studio.runs.wait(thread, "support_desk", command=answer)
+    assert [each["output"] for each in result["results"]] == [
+        "Refunded order 1047: $34.00.",
+        "Refunded order 1043: $47.00.",
+    ]

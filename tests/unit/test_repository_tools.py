@@ -48,7 +48,7 @@ def ask(module: Any, folder: Path) -> Any:
     "path",
     [
         "../outside.md", "/etc/passwd", "link.md", "up/outside.md", "package/../../outside.md",
-        "round/../../outside.md", "up", "~/.ssh/id_rsa", "a\0b", "", "..", "package/nothing.py", "x" * 5_000,
+        "round/../../outside.md", "up", ".env", "package/../.env", "~/.ssh/id_rsa", "a\0b", "", "..", "package/nothing.py", "x" * 5_000,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("tool", ["read_file", "list_files", "search_repository"])
