@@ -92,6 +92,9 @@ class ProviderCalls:
     """Tools whose charge no published price covers, sorted: what the call cost cannot be known."""
 
 
+_NO_CALLS = ProviderCalls()
+
+
 def provider_calls(message: BaseMessage | None) -> ProviderCalls:
     """Read off a message which of its provider's own tools were used, in every form in which LangChain tells it.
 
@@ -100,8 +103,11 @@ def provider_calls(message: BaseMessage | None) -> ProviderCalls:
     the answer, and charges for each of them from Gemini 3 on, before for each answer that rests on any (Google, Gemini
     API pricing, 2026).
     """
-    used = Counter[str]() if message is None else Counter(_used_tools(message))
-    told: Any = getattr(message, "response_metadata", {}).get("usage") or {}
+    metadata: dict[str, Any] = getattr(message, "response_metadata", {})
+    is_plain = message is not None and isinstance(message.content, str) and not message.additional_kwargs
+    if message is None or (is_plain and not metadata.keys() & {"usage", "grounding_metadata"}):
+        return _NO_CALLS  # almost every answer, and told of each
+    used, told = Counter(_used_tools(message)), metadata.get("usage") or {}
     searches = (told.get("server_tool_use") or {}).get("web_search_requests") if isinstance(told, dict) else None
     if searches is None and (queries := _google_queries(message)):
         searches = queries
@@ -292,17 +298,31 @@ def _plain_usd(price: ModelPrice, tokens: Tokens) -> float | None:
     `None` where there is more to it: tokens of another kind, a price for something else, or counts that contradict
     each other.
     """
-    priced = {unit: usd for unit, usd in vars(price).items() if usd is not None}
     if tokens.written_tokens or tokens.written_1h_tokens or tokens.input_audio_tokens or tokens.output_audio_tokens:
         return None
-    if not (_TEXT_UNITS <= priced.keys() <= _KNOWN_UNITS):
+    if (priced := _text_prices(price)) is None:
         return None
     fresh, cached, output = tokens.input_tokens or 0, tokens.cached_tokens or 0, tokens.output_tokens or 0
     if not 0 <= cached <= fresh or output < 0:
         return None
-    read = priced.get("cache_read_mtok", priced["input_mtok"])
-    parts = ((priced["input_mtok"], fresh - cached), (read, cached), (priced["output_mtok"], output))
-    return float(sum(_rate(usd, fresh) * count for usd, count in parts) / 1_000_000)
+    parts = zip(priced, (fresh - cached, cached, output), strict=True)
+    return float(sum(_rate(usd, fresh) * count for usd, count in parts if count) / 1_000_000)
+
+
+def _text_prices(price: ModelPrice) -> tuple[Decimal | TieredPrices, ...] | None:
+    """Return the prices of fresh input, cached input and output; `None` where there is a price for something else."""
+    kept = _text_prices_of.get(id(price))
+    if kept is None or kept[0] is not price:
+        priced = {unit: usd for unit, usd in vars(price).items() if usd is not None}
+        found = None
+        if _TEXT_UNITS <= priced.keys() <= _KNOWN_UNITS:
+            read = priced.get("cache_read_mtok", priced["input_mtok"])
+            found = (priced["input_mtok"], read, priced["output_mtok"])
+        kept = _text_prices_of[id(price)] = (price, found)  # the price is kept, so that its id stays its own
+    return kept[1]
+
+
+_text_prices_of: dict[int, tuple[ModelPrice, tuple[Decimal | TieredPrices, ...] | None]] = {}
 
 
 def _rate(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
@@ -372,9 +392,11 @@ def _is_known(snapshot: DataSnapshot, provider: str) -> bool:
     return True
 
 
-def _details(usage: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     """Return the parts of a usage under the names that they have with standard processing."""
     parts: Mapping[str, Any] = next((usage[name] for name in names if usage.get(name)), {})
+    if not any(name.startswith(("flex_", "priority_")) for name in parts):
+        return parts
     return {name.removeprefix("flex_").removeprefix("priority_"): count for name, count in parts.items()}
 
 

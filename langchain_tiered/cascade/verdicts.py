@@ -88,12 +88,13 @@ def verdict_of(
     """
     verdict = NONE_DECLARED
     for check in checks:
-        said = check(given) if check in BUILT_IN else _asked(check, given, max_check_s)
-        if inspect.isawaitable(said):
+        is_ours = check in BUILT_IN
+        said = check(given) if is_ours else _asked(check, given, max_check_s)
+        if not is_ours and inspect.isawaitable(said):
             if inspect.iscoroutine(said):
                 said.close()
             raise ConfigurationError(f"Check {_name(check)!r} is async. Run the agent by `ainvoke` or `astream`.")
-        verdict = _read(check, said, thresholds) if thresholds or check not in BUILT_IN else cast("Verdict", said)
+        verdict = _read(check, said, thresholds) if thresholds or not is_ours else cast("Verdict", said)
         if not verdict["accepted"]:
             break
     return verdict
