@@ -281,12 +281,12 @@ def _carriers(numbers: Sequence[float], told: Weights, rung: int) -> tuple[str, 
     """Name the features that are plainly there and spoke most for a rung."""
     up, top = _SPEAKS_FOR[rung]
     pulls = [
-        (number * (up * told.above[place] + top * told.most[place]), place)
-        for place, number in enumerate(numbers)
+        (number * (up * above + top * most), name)
+        for number, above, most, name in zip(numbers, told.above, told.most, FEATURES, strict=False)
         if number >= _PLAINLY
     ]
     pulls.sort(reverse=True)
-    return tuple(FEATURES[place] for pull, place in pulls[:_CARRIERS] if pull > 0)
+    return tuple(name for pull, name in pulls[:_CARRIERS] if pull > 0)
 
 
 def read_of(text: str) -> str:
@@ -327,7 +327,7 @@ def features_of(text: str) -> list[float]:
         1.0 if any(word.endswith("ed") for word in long) or "was" in words or "were" in words else 0.0,
         1.0 if len(long) <= _FEW else 0.0,
         *opened,
-        *[_share(count, 2) for count in small],
+        *[1.0 if count > 1 else count / 2 for count in small],
         1.0 if plain and not own and any(opened[place] for place in _FACT) else 0.0,
         1.0 if plain and own and service else 0.0,
         1.0 if plain and service > 1 else 0.0,

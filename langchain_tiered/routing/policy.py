@@ -80,7 +80,8 @@ class Policy:
     """Which way a request goes when its tier's limit is hit and waiting is too long."""
 
     on_classifier_error: str | None = None
-    """The tier for a request whose classifier failed, by name, or `None` for the most capable."""
+    """The tier for a request whose classifier failed, by name, or `None` for the most capable. Where it is set, doubt
+    goes there without a classifier too, instead of where the request leans."""
 
     on_no_answer: Literal["error", "ask"] = "error"
     """What then, when an answer was rejected and no attempt is left: `error`, or `ask` a human by an interrupt."""

@@ -82,7 +82,9 @@ def _problems(ended: Ended, end: str) -> Iterator[str]:
     if _timeless(ended.ledger) != _timeless(ended.paid):
         yield "collect_ledger and the run's own ledger differ"
     if ended.error is not None:
-        yield from _problems_of_error(ended.error, ended.ledger)
+        if not {entry["id"] for entry in ended.last_ledger} <= {entry["id"] for entry in ended.paid}:
+            yield "the error tells of calls that nobody made"
+        yield from _problems_of_error(ended.error, ended.last_ledger)
     elif ended.work.streams and ended.state["messages"][-1].text not in ended.shown:
         yield f"the answer was not streamed, but {ended.shown}"
     if end == "half" and ended.ledger[-1]["outcome"] != "truncated":

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from langchain.agents import create_agent
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
-from openai import APITimeoutError, DefaultAsyncHttpxClient, DefaultHttpxClient
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 from soak.serving import ROOT
 from soak.work import BODIES, FIRST, Fields
 
@@ -21,6 +20,7 @@ from langchain_tiered import (
     EscalationMiddleware,
     Policy,
     Tier,
+    TieredChatModel,
     TierRouterMiddleware,
     collect_ledger,
     create_tiered_agent,
@@ -77,16 +77,37 @@ class CountingShop:
         return bool(self._refund(order_id, reason, key))
 
 
-class TimedOut(BaseCallbackHandler):
-    """Counts the calls that took too long."""
-
-    run_inline = True
+class TimedOut:
+    """Counts the calls that took too long, where the clients send them: some bodies tell callbacks of no attempt."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def on_llm_error(self, error: BaseException, **_: Any) -> None:
-        self.count += isinstance(error, APITimeoutError)
+    def seen(self, error: Exception) -> None:
+        """Count it, if that is what it is."""
+        self.count += type(error).__name__.endswith("Timeout")
+
+
+class _Client(DefaultHttpxClient):
+    timed_out: TimedOut
+
+    def send(self, *args: Any, **named: Any) -> Any:
+        try:
+            return super().send(*args, **named)
+        except Exception as error:
+            self.timed_out.seen(error)
+            raise
+
+
+class _AsyncClient(DefaultAsyncHttpxClient):
+    timed_out: TimedOut
+
+    async def send(self, *args: Any, **named: Any) -> Any:
+        try:
+            return await super().send(*args, **named)
+        except Exception as error:
+            self.timed_out.seen(error)
+            raise
 
 
 class Ended(NamedTuple):
@@ -103,8 +124,20 @@ class Ended(NamedTuple):
 
     @property
     def ledger(self) -> list[LedgerEntry]:
-        """What the run itself says was paid."""
-        return list(self.state.get("ledger", ()) if self.error is None else getattr(self.error, "ledger", ()))
+        """What the run itself says was paid.
+
+        A chat model tells it of each call, on its message or its error; of a run that raises only the last one is left.
+        """
+        if self.work.body != "model":
+            return list(self.state.get("ledger", ()) if self.error is None else self.last_ledger)
+        if self.error is not None:
+            return self.paid
+        return [entry for message in self.state["messages"] for entry in message.response_metadata.get("ledger", ())]
+
+    @property
+    def last_ledger(self) -> list[LedgerEntry]:
+        """What the error tells was paid."""
+        return list(getattr(self.error, "ledger", ()))
 
 
 class Agents:
@@ -113,7 +146,8 @@ class Agents:
     def __init__(self, url: str, shop: CountingShop, *, circuits: bool) -> None:
         """Build them; without circuits what becomes of a request depends on that request alone."""
         self.timed_out = TimedOut()
-        self._async, self._sync = DefaultAsyncHttpxClient(), DefaultHttpxClient()
+        self._async, self._sync = _AsyncClient(), _Client()
+        self._async.timed_out = self._sync.timed_out = self.timed_out
         models = {tier: self._model(name, url) for tier, name in MODELS.items()}
         tiers = [Tier(name, model, criteria=name) for name, model in models.items()]
         failures = Circuit()._failures if circuits else 10**9
@@ -174,7 +208,7 @@ class Agents:
         return self._agents[work.body, Fields if work.kind == "fields" else None]
 
     def _given(self, work: Work) -> tuple[Any, Any]:
-        config = {"configurable": {"thread_id": str(work.number)}, "callbacks": [self.timed_out]}
+        config = {"configurable": {"thread_id": str(work.number)}}
         return {"messages": [("user", work.text)]}, config
 
 
@@ -185,6 +219,8 @@ def _agent(body: Body, tiers: list[Tier], tools: list[Any], wanted: Any) -> Any:
     policy = Policy(max_wait_s=0.1)
     if body == "graph":
         return create_tiered_agent(tiers, tools=tools, response_format=wanted, policy=policy)
+    if body == "model":
+        return create_agent(TieredChatModel(tiers, policy=policy), tools, response_format=wanted)
     ours: Any = [TierRouterMiddleware(tiers, policy=policy), EscalationMiddleware(tiers, policy=policy)]
     return create_agent(tiers[0].model, tools, middleware=ours, response_format=wanted)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
 Kind = Literal["label", "refund", "doubt", "fields", "proof"]
-Body = Literal["graph", "middleware"]
+Body = Literal["graph", "middleware", "model"]
 
 FIRST = 100_000
 """What stands in request 0; no other number of six digits stands in any."""
@@ -45,7 +45,7 @@ RIGHT: dict[Kind, str] = {
     "proof": "Were {0} times the square root of two rational, so were the root itself.",
 }
 KINDS = tuple(TEXTS)
-BODIES: tuple[Body, ...] = ("graph", "middleware")
+BODIES: tuple[Body, ...] = ("graph", "middleware", "model")
 
 
 class Fields(BaseModel):
