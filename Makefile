@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make run` and `make test`. Both make the environment first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-blocked test-langchain-next release-check docs conformance record soak crash check format studio bench clean
+.PHONY: help run code-review support-desk test test-all test-blocked test-langchain-next release-check docs conformance record soak crash check format studio bench clean
 
 VENV := .venv
 NEXT := .venv-next
@@ -15,6 +15,12 @@ help:  ## Show what there is to do
 
 run: $(VENV)/.cli  ## Route and answer the example requests, and show what that saved
 	@$(BIN)/langchain-tiered run --file examples/requests.jsonl --tools examples/shop.py:shop_tools
+
+code-review: $(VENV)/.cli  ## Have a team of tiers review this project's own code, and show what it cost
+	@$(BIN)/python examples/13_code_review.py
+
+support-desk: $(VENV)/.cli  ## Have a team of tiers refund orders of a SQLite shop, the doubted ones asked about
+	@$(BIN)/python examples/14_support_desk.py
 
 test: $(VENV)/.dev  ## Run all tests, on all cores
 	@$(BIN)/python -m pytest -n auto

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import show
 from inspection import inspection_tools
+from langchain_core.tools import ToolException
 from repository import Repository, tools
 
 from langchain_tiered import Tier, create_orchestrator, default_tiers
@@ -44,7 +45,11 @@ if __name__ == "__main__":
     folder, documents = [*sys.argv[1:], *("langchain_tiered/accounting", "docs")[len(sys.argv) - 1 :]][:2]
     offline = not os.environ.get("OPENAI_API_KEY")
     repository = Repository(Path(__file__).parents[1])
+    try:
+        given = {"messages": [("user", request(repository, folder, documents))]}
+    except ToolException as error:
+        sys.exit(f"Give a folder of this project, and one of documents. {error}")
     graph = create_orchestrator(tiers=team(offline_tiers() if offline else default_tiers(), repository))
-    result = show.run(graph, {"messages": [("user", request(repository, folder, documents))]})
+    result = show.run(graph, given)
     print(f"\n{result['verdict']}:\n{result['messages'][-1].text}")
     show.costs(result["ledger"], offline=offline)

@@ -45,8 +45,14 @@ class Repository:
         return found
 
     def files(self, folder: str = ".") -> Iterator[Path]:
-        """Walk the text files below a folder, in the order of their names."""
-        for found in sorted(self.place(folder).iterdir()):
+        """Walk the text files below a folder, in the order of their names.
+
+        Raises:
+            ToolException: If it is outside, or no folder; the model is told.
+        """
+        if not (top := self.place(folder)).is_dir():
+            raise ToolException(f"{folder!r} is no folder.")
+        for found in sorted(top.iterdir()):
             if found.name.startswith(".") or found.is_symlink():
                 continue  # a link may lead out, or round in a circle
             if found.is_dir() and found.name != "__pycache__":
@@ -79,8 +85,6 @@ def tools(repository: Repository) -> list[BaseTool]:
     @tool
     def list_files(folder: str = ".") -> str:
         """List the files of the repository below a folder, with their number of lines."""
-        if not repository.place(folder).is_dir():
-            raise ToolException(f"{folder!r} is no folder.")
         found = list(islice(repository.files(folder), _MOST_FILES + 1))
         told = [f"{repository.name(path)}: {_lines_of(path)} lines" for path in found[:_MOST_FILES]]
         return "\n".join([*told, *(["... and more"] if len(found) > _MOST_FILES else [])]) or "No files."

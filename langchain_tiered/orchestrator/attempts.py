@@ -12,7 +12,13 @@ from langchain_tiered.accounting.ledger import Ledger, book
 from langchain_tiered.accounting.recorder import Recorder, rebook, recording
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake, is_missing_recording
 from langchain_tiered.cascade.schemas import finder, is_too_deep
-from langchain_tiered.errors import BudgetExceededError, ConfigurationError, ModelNotBuiltError, NoAnswerAcceptedError
+from langchain_tiered.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    InvalidDecisionError,
+    ModelNotBuiltError,
+    NoAnswerAcceptedError,
+)
 from langchain_tiered.orchestrator.prompts import objected, work_prompt
 from langchain_tiered.orchestrator.results import Lane, Objection, Outcome, TaskResult
 from langchain_tiered.orchestrator.workers import Assignment, TieredWorker, given_by, json_in
@@ -139,12 +145,14 @@ class Tries:
         """Note why the worker gave nothing; tell whether it is tried again.
 
         Raises:
-            Exception: `error` itself, where no other try could help: a bad key, a missing recording, a wrong setting.
+            Exception: `error` itself, where no other try could help: a bad key, a missing recording, a wrong setting, a
+                human's answer that is no decision.
         """
         if isinstance(error, TooLateError):
             self.recorder.abandon()  # its calls are under way, and may be charged for
         failure = failure_of(error, of_call=self.recorder.raised(error))
-        hopeless = isinstance(error, (ConfigurationError, ModelNotBuiltError)) or is_missing_recording(error)
+        hopeless = isinstance(error, (ConfigurationError, InvalidDecisionError, ModelNotBuiltError))
+        hopeless = hopeless or is_missing_recording(error)
         if hopeless or (failure is not None and is_callers_mistake(failure)):
             raise error
         self._tier = _tier_of(error) or self._tier

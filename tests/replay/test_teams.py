@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECORDING = os.environ.get("VCR_RECORD_MODE", "none") != "none"
+PARALLEL = 1 if RECORDING else 8  # recorded one by one, so that two recordings differ in nothing but what was said
 SEEDS = pytest.mark.parametrize("seed", range(1 if RECORDING else 4))
 LONG = "\n".join(["def long() -> None:", *(f"    print({number})" for number in range(50)), *["# TODO"] * 110])
 GUIDE = "\n".join(["# Guide", "Read `code/long.py`, then `code/gone.py`.", *["And so on."] * 60])
@@ -67,7 +68,7 @@ def test_a_code_review_of_real_files(wire: Any, run: Any, examples: Any, folder:
     repository = module.Repository(folder)
     given = {"messages": [("user", example.request(repository, "code", "docs"))]}
     with wire():
-        graph = create_orchestrator(tiers=example.team(default_tiers(), repository))
+        graph = create_orchestrator(tiers=example.team(default_tiers(), repository), max_parallel=PARALLEL)
         result = run(graph, given, config(seed))
     found, tiers = outputs(result), {each["id"]: each["tier"] for each in result["results"]}
     assert found["step_1_1"].startswith("code/long.py:52: # TODO")
@@ -80,14 +81,14 @@ def test_a_code_review_of_real_files(wire: Any, run: Any, examples: Any, folder:
         "review": 1,
     }
     assert result["verdict"] == "satisfied"
-    assert Ledger(result["ledger"]).saved_usd("openai:gpt-5.4") > 0
+    assert (Ledger(result["ledger"]).saved_usd("openai:gpt-5.4") or 0) > 0
 
 
 @SEEDS
 def test_a_support_desk_asks_a_human_and_refunds_once(wire: Any, run: Any, examples: Any, seed: int) -> None:
     example, shop = examples("14_support_desk"), examples("shop").Shop()
     with wire():
-        graph = example.desk(default_tiers(), shop)
+        graph = example.desk(default_tiers(), shop, PARALLEL)
         waiting = run(graph, {"messages": [("user", example.REQUEST)]}, config(seed))
         assert sorted(order for order, *_ in shop.refunds()) == [1041, 1042]
         result = run(graph, example.answers(waiting), config(seed))

@@ -48,7 +48,8 @@ def ask(module: Any, folder: Path) -> Any:
     "path",
     [
         "../outside.md", "/etc/passwd", "link.md", "up/outside.md", "package/../../outside.md",
-        "round/../../outside.md", "up", ".env", "package/../.env", "~/.ssh/id_rsa", "a\0b", "", "..", "package/nothing.py", "x" * 5_000,
+        "round/../../outside.md", "up", ".env", "package/../.env", "~/.ssh/id_rsa", "a\0b", "", "..",
+        "package/nothing.py", "x" * 5_000,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("tool", ["read_file", "list_files", "search_repository"])
@@ -75,6 +76,7 @@ def test_lines_are_found_by_words_as_they_stand_beside_files_that_are_no_text(as
     ]
     assert ask("search_repository", words="(a+)+$") == "No line has '(a+)+$'."
     assert ask("search_repository", words="") == "No line has ''."
+    assert ask("search_repository", words="42", folder="README.md") == "'README.md' is no folder."
 
 
 def test_file_is_read_by_its_lines(ask: Any) -> None:
