@@ -98,7 +98,7 @@ async def _ask(client: httpx.AsyncClient, thread_id: str, text: str, *, leave_at
 
 async def main() -> None:
     """Serve on a free port, ask, and stop."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:

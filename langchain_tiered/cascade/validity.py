@@ -99,18 +99,25 @@ def _verdict(check: str, why: str | None, fine: str) -> Verdict:
 
 
 class _Same:
-    """An object by its identity, as a cache's key: it is kept, so that its id stays its own."""
+    """An object as a cache's key: a dict by what it says, since clients make it anew each time, else by its identity.
 
-    __slots__ = ("it",)
+    It is kept, so that its id stays its own.
+    """
+
+    __slots__ = ("it", "key")
 
     def __init__(self, it: Any) -> None:
         self.it = it
+        self.key: int | str = id(it)
+        if isinstance(it, dict):
+            with suppress(TypeError, ValueError, RecursionError):  # keys of several types, a circle, too deep
+                self.key = json.dumps(it, sort_keys=True, default=id)
 
     def __hash__(self) -> int:
-        return id(self.it)
+        return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.it is self.it
+        return isinstance(other, _Same) and other.key == self.key
 
 
 class _Declared:

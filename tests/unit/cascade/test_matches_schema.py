@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from langchain.agents.structured_output import AutoStrategy, OutputToolBinding, ProviderStrategy, ToolStrategy
+from langchain_core.messages import AIMessage
 from langchain_core.messages.tool import invalid_tool_call
 from refunds import GOOD, SCHEMA, SENTINEL, Cat, Refund, TypedRefund, call, checked, says
 
+from langchain_tiered.cascade import validity
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.validity import matches_schema
 
@@ -130,3 +132,16 @@ def test_a_providers_own_structured_answer_is_no_tool() -> None:
     assert checked((), call("Refund", GOOD), schema=ProviderStrategy(Refund)) == (
         False, "It called 'Refund', but it was given no tools.",
     )  # fmt: skip
+
+
+def test_schema_that_is_made_anew_for_each_call_is_compiled_once() -> None:
+    validity._wholes.cache_clear()
+    route: Any = {"task": "extract"}
+
+    def accepted(kind: str) -> bool:
+        schema = {"title": "ticket", "type": "object", "properties": {"number": {"type": kind}}}
+        return matches_schema(CheckInput([], AIMessage('{"number": 1}'), route, [], schema))["accepted"]
+
+    assert all(accepted("integer") for _ in range(9))
+    assert validity._wholes.cache_info().currsize == 1
+    assert not accepted("string")
