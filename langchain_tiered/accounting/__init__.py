@@ -2,8 +2,9 @@
 
 from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.accounting.ledger import Ledger, book
-from langchain_tiered.accounting.rates import Tokens, price_usd, tokens_of
+from langchain_tiered.accounting.rates import price_usd
 from langchain_tiered.accounting.recorder import Recorder, collect_ledger, rebook, recorder_in, recording
+from langchain_tiered.accounting.usage import Tokens, tokens_of
 
 __all__ = [
     "Ledger",

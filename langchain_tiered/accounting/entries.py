@@ -7,8 +7,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from langchain_tiered.accounting.rates import Tokens, price_usd, provider_calls, tokens_of
+from langchain_tiered.accounting.rates import price_usd
 from langchain_tiered.accounting.traces import told_of
+from langchain_tiered.accounting.usage import Tokens, provider_calls, tokens_of
 from langchain_tiered.cascade.failures import failure_of, has_status
 from langchain_tiered.types import LedgerEntry, Rates, named
 

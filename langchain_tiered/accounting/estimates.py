@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from langchain_tiered.accounting.rates import Tokens, price_usd, rates_of
+from langchain_tiered.accounting.rates import price_usd, rates_of
+from langchain_tiered.accounting.usage import Tokens
 from langchain_tiered.errors import InvalidBudgetError
 from langchain_tiered.types import named
 

@@ -6,7 +6,8 @@ from itertools import chain
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
-from langchain_tiered.accounting.rates import Tokens, price_usd
+from langchain_tiered.accounting.rates import price_usd
+from langchain_tiered.accounting.usage import Tokens
 from langchain_tiered.types import LedgerEntry
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from langchain_tiered.accounting.entries import (
     unread_on,
 )
 from langchain_tiered.accounting.ledger import Ledger
-from langchain_tiered.accounting.rates import Tokens, tokens_of
 from langchain_tiered.accounting.traces import with_metadata
+from langchain_tiered.accounting.usage import Tokens, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

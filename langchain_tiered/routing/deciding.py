@@ -14,9 +14,10 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config
 
 from langchain_tiered.accounting.entries import Call, call_metadata, may_be_charged
-from langchain_tiered.accounting.rates import price_usd, tokens_of
+from langchain_tiered.accounting.rates import price_usd
 from langchain_tiered.accounting.recorder import book_unseen
 from langchain_tiered.accounting.traces import CLASSIFY, tagged, with_metadata
+from langchain_tiered.accounting.usage import tokens_of
 from langchain_tiered.errors import LangChainTooOldError
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.routing.prompts import request_prompt

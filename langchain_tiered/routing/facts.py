@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 
-from langchain_tiered.accounting.rates import Tokens, tokens_of
+from langchain_tiered.accounting.usage import Tokens, tokens_of
 from langchain_tiered.errors import InvalidInputError
 from langchain_tiered.routing.followups import LONGEST, refers_back
 from langchain_tiered.routing.risks import RISKS, asked_risks, tool_risks

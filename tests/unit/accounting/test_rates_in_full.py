@@ -27,7 +27,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_tiered.accounting import Ledger, Tokens, price_usd, tokens_of
-from langchain_tiered.accounting.rates import ProviderCalls, provider_calls
+from langchain_tiered.accounting.usage import ProviderCalls, provider_calls
 from langchain_tiered.errors import InvalidTierError
 from langchain_tiered.types import LedgerEntry, Rates
 
