@@ -100,8 +100,10 @@ def brief(model: BaseChatModel, most_tokens: int) -> BaseChatModel:
     """Return a copy that is told not to reason, and to say no more than `most_tokens`.
 
     Only settings that its class has are made, and none that its owner made. A model that reasons all the same keeps
-    its own limit, because what it thinks counts against it.
+    its own limit, because what it thinks counts against it; one of several tiers leaves the settings to its tiers.
     """
+    if hasattr(model, "tiers"):
+        return model
     profile: Mapping[str, Any] = model.profile or {}
     is_open = {name for name in ("reasoning_effort", "max_tokens") if getattr(model, name, 0) is None}
     update: dict[str, Any] = {}

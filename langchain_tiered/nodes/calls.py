@@ -172,7 +172,7 @@ def carried(turn: Turn, body: Body, tier: Tier, fallback: int) -> Generator[Want
     end, told = End(tier, fallback), list[Any]()
     stuck = _stuck(turn, None)
     while True:
-        end.response = end.error = None
+        end.response = end.error = end.step = None
         end.said = []
         attempt = stuck or turn.ladder.left_alone(end.tier, end.fallback, [*turn.attempts, *end.tried], turn.context)
         if attempt is None:

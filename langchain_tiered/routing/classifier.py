@@ -24,7 +24,7 @@ from langchain_tiered.accounting.entries import call_metadata, free_entry
 from langchain_tiered.accounting.recorder import rebook
 from langchain_tiered.accounting.traces import CLASSIFY, tagged, with_metadata
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
-from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError
 from langchain_tiered.models import Models, brief, quiet
 from langchain_tiered.routing.deciding import DecisionClassifier, is_decision_model
 from langchain_tiered.routing.policy import UNKNOWN_TASK
@@ -45,6 +45,7 @@ _GAVE_NOTHING = frozenset({"OpenAIRefusalError", "LengthFinishReasonError", "Con
 _MOST_READY = 16  # models that a context brings may be new in each run
 _MOST_SAID = 256  # tokens; a classification has about 60
 _MOST_PICTURES = 4
+_FAILED = "The classifier failed: "
 _LONGEST_QUOTE = 100
 
 
@@ -111,7 +112,7 @@ def create_classifier(
     if isinstance(model, (BaseChatModel, str, Tier)) and model:
         return _ModelClassifier(model, checked, models or Models(), _Kept(cache_size))
     if isinstance(model, Classifier):
-        return model
+        return model if getattr(model, "names", None) == [tier.name for tier in checked] else _Foreign(model, checked)
     if is_decision_model(model):
         return DecisionClassifier(cast("DecisionModel", model), checked, _why_failed)
     if callable(model):
@@ -178,7 +179,8 @@ class _ModelClassifier:
         self._tier = model if isinstance(model, Tier) else None
         self._asked = model if isinstance(model, Tier) else Tier("classifier", model, criteria="")
         self._models, self._kept = models, kept
-        self._schema = _schema_of([tier.name for tier in tiers])
+        self.names = [tier.name for tier in tiers]
+        self._schema = _schema_of(self.names)
         self._system = SystemMessage(system_prompt(tiers))
         self._ready: dict[int, tuple[BaseChatModel, Runnable[Any, Any] | None]] = {}
 
@@ -263,7 +265,7 @@ class _FunctionClassifier:
 
     def __init__(self, function: ClassifierFunction, tiers: tuple[Tier, ...]) -> None:
         self._function = function
-        self._names = [tier.name for tier in tiers]
+        self.names = [tier.name for tier in tiers]
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004  (an object whose call is async)
         )
@@ -279,7 +281,7 @@ class _FunctionClassifier:
         if isinstance(said, Coroutine):
             said.close()
             raise TypeError("The classifier is an async function. Call `ainvoke`, or pass a sync function.")
-        return self._read(said)
+        return _checked(said, self.names)
 
     async def aclassify(
         self, facts: Facts, config: RunnableConfig | None = None, *, context: object = None, run_id: str | None = None
@@ -287,19 +289,53 @@ class _FunctionClassifier:
         del config, context, run_id
         try:
             said = self._function(facts) if self._is_async else await asyncio.to_thread(self._function, facts)
-            return self._read(await said if isinstance(said, Awaitable) else said)
+            return _checked(await said if isinstance(said, Awaitable) else said, self.names)
         except Exception as error:  # noqa: BLE001  (what is no provider's failure is raised again)
             return _failed(_why_failed(error))
 
-    def _read(self, said: object) -> Classification:
-        told = said if isinstance(said, Mapping) else {"tier": said}
-        if (tier := told.get("tier")) not in self._names:
-            known = ", ".join(self._names)
-            return _failed(f"It named {_short(tier)}, which is no tier; declared, cheapest first: {known}.")
-        reason = str(told.get("reason") or f"The classifier named {tier}.")
-        task = next((known for known in TASKS if known == told.get("task")), UNKNOWN_TASK)
-        confidence = cast("float | None", told.get("confidence"))
-        return Classification(tier=str(tier), task=task, confidence=confidence, reason=reason, decided_by="classifier")
+
+class _Foreign:
+    """Asks a classifier that is somebody's own, or was made for other tiers: what it says is read with care."""
+
+    def __init__(self, classifier: Classifier, tiers: tuple[Tier, ...]) -> None:
+        self._classifier, self.names = classifier, [tier.name for tier in tiers]
+
+    def classify(
+        self, facts: Facts, config: RunnableConfig | None = None, *, context: object = None, run_id: str | None = None
+    ) -> Classification:
+        try:
+            said = self._classifier.classify(facts, config, context=context, run_id=run_id)
+        except Exception as error:  # noqa: BLE001  (what is no provider's failure is raised again)
+            return _failed(_why_failed(error))
+        return _checked(said, self.names)
+
+    async def aclassify(
+        self, facts: Facts, config: RunnableConfig | None = None, *, context: object = None, run_id: str | None = None
+    ) -> Classification:
+        try:
+            said = await self._classifier.aclassify(facts, config, context=context, run_id=run_id)
+        except Exception as error:  # noqa: BLE001  (what is no provider's failure is raised again)
+            return _failed(_why_failed(error))
+        return _checked(said, self.names)
+
+
+def _checked(said: object, names: Sequence[str]) -> Classification:
+    """Read a classification, or the name of a tier, whoever says it; what is out of range in it is unknown."""
+    told = said if isinstance(said, Mapping) else {"tier": said}
+    tier, reason = told.get("tier"), str(told.get("reason") or "")
+    if tier is None and told.get("decided_by") == "classifier" and reason:
+        return _failed(reason.removeprefix(_FAILED))
+    if tier not in names:
+        return _failed(f"It named {_short(tier)}, which is no tier; declared, cheapest first: {', '.join(names)}.")
+    confidence, task = told.get("confidence"), told.get("task")
+    is_share = isinstance(confidence, (int, float)) and not isinstance(confidence, bool) and 0 <= confidence <= 1
+    return Classification(
+        tier=str(tier),
+        task=next((known for known in TASKS if known == task), UNKNOWN_TASK),
+        confidence=float(cast("float", confidence)) if is_share else None,
+        reason=reason or f"The classifier named {tier}.",
+        decided_by="classifier",
+    )
 
 
 def _schema_of(names: Sequence[str]) -> type[BaseModel]:
@@ -314,7 +350,7 @@ def _schema_of(names: Sequence[str]) -> type[BaseModel]:
 
 
 def _failed(why: str) -> Classification:
-    reason = f"The classifier failed: {why}"
+    reason = f"{_FAILED}{why}"
     return Classification(tier=None, task=UNKNOWN_TASK, confidence=None, reason=reason, decided_by="classifier")
 
 
@@ -327,7 +363,7 @@ def _why_failed(error: Exception, *, of_call: bool = False) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"its {'.'.join(map(str, first['loc'])) or 'answer'} was {_short(first.get('input'))}. {first['msg']}."
-    if isinstance(error, OutputParserException) or type(error).__name__ in _GAVE_NOTHING:
+    if isinstance(error, (OutputParserException, NoAnswerAcceptedError)) or type(error).__name__ in _GAVE_NOTHING:
         return f"{type(error).__name__}: {_short(str(error))}."
     failure = failure_of(error, of_call=of_call)
     if failure is None or is_callers_mistake(failure):

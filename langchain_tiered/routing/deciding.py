@@ -60,7 +60,7 @@ class DecisionClassifier:
     def __init__(self, model: DecisionModel, tiers: Sequence[Tier], why_failed: Callable[..., str]) -> None:
         """Take the model and the tiers; `why_failed` tells a provider's failure, and raises what is none."""
         self._model, self._why_failed = model, why_failed
-        self._names = tuple(tier.name for tier in tiers)
+        self.names = [tier.name for tier in tiers]
         choice = _choice()
         self._questions = {
             TIER: choice(instructions=INSTRUCTIONS[TIER], criteria={tier.name: tier.criteria for tier in tiers}),
@@ -102,9 +102,9 @@ class DecisionClassifier:
         call.book(self._model, said)
         choices = getattr(said, "choices", {})
         tier, task = choices.get(TIER), choices.get(TASK)
-        if tier is None or tier.choice not in self._names:
+        if tier is None or tier.choice not in self.names:
             named = "nothing" if tier is None else repr(str(tier.choice)[:100])
-            return _nothing(f"It chose {named}, which is no tier; declared, cheapest first: {', '.join(self._names)}.")
+            return _nothing(f"It chose {named}, which is no tier; declared, cheapest first: {', '.join(self.names)}.")
         return Classification(
             tier=tier.choice,
             task=next((known for known in TASKS if task is not None and known == task.choice), UNKNOWN_TASK),

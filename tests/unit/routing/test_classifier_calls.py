@@ -13,8 +13,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 from pydantic import Field
 
-from langchain_tiered import Policy, Tier, TierRouter, collect_ledger
-from langchain_tiered.errors import ConfigurationError, InvalidTierError
+from langchain_tiered import Policy, Tier, TieredChatModel, TierRouter, collect_ledger
+from langchain_tiered.errors import ConfigurationError, InvalidTierError, NoAnswerAcceptedError
 from langchain_tiered.models import brief
 from langchain_tiered.offline.server import OfflineServer
 from langchain_tiered.routing import create_classifier, facts_of, messages_of
@@ -273,3 +273,56 @@ def test_model_is_not_asked_to_choose_between_tiers_that_it_is_told_nothing_of(
         TierRouter(asked, classifier=saying(GOOD))
     TierRouter(asked, classifier=None)
     TierRouter(asked, classifier=lambda _: "mini")
+
+
+@pytest.mark.parametrize("confidence", ["high", "0.9", 7, -1, float("nan"), True, [0.5]])
+def test_confidence_that_is_no_share_is_unknown(ask: Any, confidence: Any) -> None:
+    said: Any = {"tier": "mini", "confidence": confidence}
+    assert ask(create_classifier(lambda _: said, TIERS), Facts(text="Hi"))["confidence"] is None
+    route = TierRouter(TIERS, classifier=lambda _: said).invoke("Why does it wait?")
+    assert (route["tier"], route["confidence"]) == ("mini", None)
+
+
+class Own:
+    """Somebody's own classifier."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    def classify(self, *_: Any, **__: Any) -> Any:
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+    async def aclassify(self, *_: Any, **__: Any) -> Any:
+        return self.classify()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"tier": "huge"}, "'huge', which is no tier"),
+        ({}, "None, which is no tier"),
+        (None, "None, which is no tier"),
+        (TimeoutError("Too slow."), "TimeoutError"),
+        (NoAnswerAcceptedError((), "None."), "NoAnswerAcceptedError"),
+    ],
+)
+def test_request_is_not_lost_to_somebodys_own_classifier(ask: Any, said: Any, told: str) -> None:
+    assert told in ask(create_classifier(Own(said), TIERS), Facts(text="Hi"))["reason"]
+    route = TierRouter(TIERS, classifier=Own(said)).invoke("Why does it wait?")
+    assert route["tier"] == "flagship"
+    assert f"The classifier failed: {told}" in route["reason"] or told in route["reason"]
+
+
+def test_classifier_that_was_made_for_other_tiers_loses_no_request() -> None:
+    other = create_classifier(lambda _: "small", [Tier("small", saying(), criteria="s")])
+    assert TierRouter(TIERS, classifier=other).invoke("Why does it wait?")["tier"] == "flagship"
+
+
+def test_model_of_several_tiers_can_classify_and_be_the_cheapest_tier() -> None:
+    nested = TieredChatModel([Tier("only", saying(GOOD, GOOD), criteria="all")], classifier=None)
+    assert TierRouter(TIERS, classifier=nested).invoke("Why does it wait?")["tier"] == "mini"
+    nested = TieredChatModel([Tier("only", saying(GOOD, GOOD), criteria="all")], classifier=None)
+    tiers_ = [Tier("low", nested, criteria="a"), *TIERS[1:]]
+    assert TierRouter(tiers_).invoke("Why does it wait?")["reason"] == GOOD["reason"]
