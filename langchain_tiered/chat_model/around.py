@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +11,7 @@ from langchain_core.tracers import BaseTracer
 from langchain_tiered.accounting.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from langchain_core.runnables import RunnableConfig
 
@@ -20,14 +19,23 @@ AROUND: ContextVar[Any] = ContextVar("langchain_tiered_around", default=None)
 """The config, or the run manager, of the call under way."""
 
 
-@contextmanager
-def around(call: Any) -> Iterator[None]:
-    """Let `_stream`, which is called in the block, know what it is called under."""
-    token = AROUND.set(call)
-    try:
-        yield
-    finally:
-        AROUND.reset(token)
+class Around:
+    """Lets `_stream`, which is called in the block, know what it is called under; `None` leaves what is known already.
+
+    A tiered model that is another one's tier is called without a run manager: it is called under what that one is.
+    """
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: Any) -> None:
+        """Take the config, or the run manager."""
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._token = AROUND.set(AROUND.get() if self._call is None else self._call)
+
+    def __exit__(self, *_: object) -> None:
+        AROUND.reset(self._token)
 
 
 def config_of(call: Any) -> RunnableConfig:

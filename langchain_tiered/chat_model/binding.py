@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_core.exceptions import OutputParserException
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from langchain_tiered.accounting.recorder import uncollected
 from langchain_tiered.cascade.validity import value_in
-from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, tool_facts
 from langchain_tiered.types import Tier, named
 
@@ -36,6 +37,9 @@ Method = Literal["json_schema", "function_calling", "json_mode"]
 
 STRUCTURED = "structured"
 """The keyword that carries a `Structured` from a binding to the call."""
+
+NOT_ACCEPTED = "not_accepted"
+"""What tells in a message's metadata that it was not accepted, and why: `include_raw` gives it beside the error."""
 
 
 class Ready(NamedTuple):
@@ -126,9 +130,11 @@ class Tools(list[Any]):
 class Structured:
     """The schema of a structured answer, and the way in which it is asked for."""
 
-    def __init__(self, schema: Any, method: Method, options: dict[str, Any]) -> None:
+    def __init__(self, schema: Any, method: Method, options: dict[str, Any], *, include_raw: bool = False) -> None:
         """Take the schema, the method and what else `with_structured_output` was given."""
         self.schema, self.method, self.options, self._kept = schema, method, options, _Kept()
+        self.include_raw = include_raw
+        """Whether a message that was not accepted is wanted too, beside the error."""
         self.json = None if schema is None else _json_schema(schema)
         self.checked: Any = schema if is_class(schema) else self.json
         """The schema as the checks read it."""
@@ -139,10 +145,12 @@ class Structured:
         self.tools: tuple[Any, ...] = tuple(tools)
 
     def __repr__(self) -> str:
-        return f"{self.method} {json.dumps(self.json, sort_keys=True, default=str)} {self.options!r}"  # a cache's key
+        options = {name: value for name, value in self.options.items() if name != "tools"}  # they are bound beside it
+        told = f"{self.method} {json.dumps(self.json, sort_keys=True, default=str)} {options!r}"  # a cache's key
+        return f"{told} with raw" if self.include_raw else told
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Structured, (self.schema, self.method, self.options)
+        return partial(Structured, include_raw=self.include_raw), (self.schema, self.method, self.options)
 
     def ready(self, tier: Tier, model: BaseChatModel) -> Ready:
         """Return a tier's model as it gives structured answers, made once for each model.
@@ -177,7 +185,12 @@ class Structured:
 
         Raises:
             OutputParserException: If there is none, or it does not fit the schema.
+            NoAnswerAcceptedError: If the message was not accepted, and is here beside this error.
         """
+        if (rejected := message.response_metadata.get(NOT_ACCEPTED)) is not None:
+            error = NoAnswerAcceptedError(rejected["attempts"], rejected["why"])
+            error.ledger = message.response_metadata["ledger"]
+            raise error
         value: Any = next((call["args"] for call in message.tool_calls if call["name"] == self.name), None)
         if value is None and (message.tool_calls or self.method == "function_calling"):
             return None

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 from langchain.agents.middleware import ModelResponse
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatResult, LLMResult
 from langgraph.runtime import Runtime
 
 from langchain_tiered.accounting.entries import HELD, TIERED, call_metadata, role_of
 from langchain_tiered.accounting.recorder import Recorder, recorders_around, recording
 from langchain_tiered.accounting.traces import mark, tier_tag
-from langchain_tiered.chat_model.binding import STRUCTURED, Ready, Structured, Tools, Whole, plain_schema
-from langchain_tiered.nodes.calls import Turn, carried, error_of, outcome_of, risen, settle
+from langchain_tiered.cascade.checks import CheckInput
+from langchain_tiered.cascade.verdicts import BUILT_IN
+from langchain_tiered.chat_model.around import Around
+from langchain_tiered.chat_model.binding import NOT_ACCEPTED, STRUCTURED, Ready, Structured, Tools, Whole, plain_schema
+from langchain_tiered.chat_model.reading import asking, since, whole
+from langchain_tiered.nodes.calls import Turn, Weigh, carried, error_of, outcome_of, risen, settle
 from langchain_tiered.nodes.ladder import priced
 from langchain_tiered.routing.facts import NO_TOOLS, facts_of, tool_facts
 from langchain_tiered.state import Run
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
-    from langchain_core.outputs import ChatGenerationChunk
+    from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
     from langchain_core.runnables import RunnableConfig
 
     from langchain_tiered.cascade.steps import Action
@@ -39,7 +43,9 @@ if TYPE_CHECKING:
     from langchain_tiered.nodes.calls import End
     from langchain_tiered.nodes.ladder import State
     from langchain_tiered.routing.facts import ToolFacts
-    from langchain_tiered.types import Attempt, Facts, LedgerEntry, Route, Tier, TierFacts
+    from langchain_tiered.types import Attempt, Facts, LedgerEntry, Route, Tier, TierFacts, Verdict
+
+_OURS = frozenset(check.__name__ for check in BUILT_IN)
 
 INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back", "escalate", "downgrade"})
 """A chat model carries all steps out itself."""
@@ -116,7 +122,7 @@ class Call:
         self._begin(route, known)
 
     def _facts(self) -> Facts:
-        self.facts = facts_of(_asking(self.messages), self._tool_facts(), schema=self.schema is not None)
+        self.facts = facts_of(asking(self.messages), self._tool_facts(), schema=self.schema is not None)
         return self.facts
 
     def _tool_facts(self) -> ToolFacts:
@@ -132,7 +138,7 @@ class Call:
     def _begin(self, route: Route, known: Sequence[TierFacts]) -> None:
         unfit = self.parts.ladder.policy.unfit(self.facts, known)
         self.state["route"] = route
-        self.state["run"] = Run(id=self.run_id, unfit=unfit, fallback=0, since=_since(self.messages, route["tier"]))
+        self.state["run"] = Run(id=self.run_id, unfit=unfit, fallback=0, since=since(self.messages, route["tier"]))
         tools = self.tools.given if self.tools is not None else self.plain_tools
         if self.structured is not None:
             tools = self.structured.tools
@@ -198,12 +204,13 @@ class Call:
         """Ask the model of an attempt for a whole answer."""
         call, (model, options) = self.begin(request), ready_of(request)
         try:
-            if isinstance(model, Whole):
-                result = model.generate(request.messages, self._with_stop(options))
-            elif _is_plain(model):
-                result = model._generate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (see the head of this page)
-            else:
-                result = model._generate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (the same)
+            with Around(self.around):  # a tiered model is told nothing else of what it is called under
+                if isinstance(model, Whole):
+                    result = model.generate(request.messages, self._with_stop(options))
+                elif _is_plain(model):
+                    result = model._generate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (see the head of this page)
+                else:
+                    result = model._generate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (the same)
         except BaseException as error:
             self.broke(call, request, error)
             raise
@@ -213,12 +220,13 @@ class Call:
         """Do what `ask` does, without blocking the event loop."""
         call, (model, options) = self.begin(request), ready_of(request)
         try:
-            if isinstance(model, Whole):
-                result = await model.agenerate(request.messages, self._with_stop(options))
-            elif _is_plain(model):
-                result = await model._agenerate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
-            else:
-                result = await model._agenerate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
+            with Around(self.around):  # a tiered model is told nothing else of what it is called under
+                if isinstance(model, Whole):
+                    result = await model.agenerate(request.messages, self._with_stop(options))
+                elif _is_plain(model):
+                    result = await model._agenerate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
+                else:
+                    result = await model._agenerate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
         except BaseException as error:
             self.broke(call, request, error)
             raise
@@ -264,7 +272,7 @@ class Call:
 
     def ended(self, call: UUID, result: ChatResult) -> ModelResponse[Any]:
         """Tell the recorders of the answer, and return it as the checks read it."""
-        generations = [_whole(generation, result) for generation in result.generations]
+        generations = [whole(generation, result) for generation in result.generations]
         self.result = ChatResult.model_construct(generations=generations, llm_output=result.llm_output)
         told = LLMResult.model_construct(generations=[[*generations]], llm_output=result.llm_output)
         for listener in self.listeners:
@@ -289,16 +297,47 @@ class Call:
         Raises:
             NoAnswerAcceptedError: If every attempt was rejected. A provider's error is raised as it is.
         """
-        if (end.step is not None and end.step.action == "stop") or (end.response is None and end.error is None):
-            raise error_of(self.turn, end)
         told: dict[str, Any] = {}
-        if end.step is not None:
+        if _is_over(end) or (end.response is None and end.error is None):
+            error = error_of(self.turn, end)
+            if not self._is_raw(end):
+                raise error
+            told = {NOT_ACCEPTED: {"attempts": end.tried, "why": end.step.reason if end.step else ""}}
+        elif end.step is not None:
             outcome = outcome_of(self.turn, end)
             settle(self.recorder, outcome, self.around, before=("rejected", "tool_turn", "failed"))
             told = {"truncated": True} if outcome == "truncated" else {}
         route, paid = risen(self.turn, end), self.recorder.entries
         mark(self.around, tier_tag(end.tier.name), tier=end.tier.name, route=route, paid=paid)
         return {**told, "route": dict(route), "ledger": [dict(entry) for entry in paid]}
+
+    def _is_raw(self, end: End) -> bool:
+        """Tell whether a message that was not accepted is wanted beside the error; never one for a user's check."""
+        if self.structured is None or not self.structured.include_raw or end.error is not None or not end.tried:
+            return False
+        verdict = end.tried[-1]["verdict"]
+        is_ours = verdict is not None and verdict["check"] in _OURS
+        return is_ours and any(isinstance(message, AIMessage) for message in end.said)
+
+    def others(self, end: End) -> list[Weigh]:
+        """Return what is to be asked of the answers beside the one that has passed: a call may want several (`n=2`)."""
+        if len(self.result.generations) < 2 or _is_over(end):  # noqa: PLR2004  (one is what was judged)
+            return []
+        return [self._weigh(end, generation.message) for generation in self.result.generations[1:]]
+
+    def _weigh(self, end: End, said: Any) -> Weigh:
+        is_value = self.structured is not None and self.structured.value_in(said) is not None
+        calls = bool(said.tool_calls or said.invalid_tool_calls) and not is_value
+        schema = None if calls else self.schema
+        tools = [*self.turn.request.tools, *self.recorder.bound(self.recorder.latest)]
+        given = CheckInput(list(self.messages), said, self.state["route"], tools, schema)
+        return Weigh(end.tier, given, is_tool_turn=calls)
+
+    def keep(self, verdicts: Sequence[Verdict]) -> None:
+        """Keep the answer that has passed, and of the others those that have."""
+        first, more = self.result.generations[:1], self.result.generations[1:]
+        passed = [each for each, verdict in zip(more, verdicts, strict=False) if verdict["accepted"]]
+        self.result.generations = [*first, *passed]
 
     def answer(self, end: End) -> ChatResult:
         """Return the result of the call, the metadata on its messages.
@@ -330,6 +369,11 @@ class _Recorder(Recorder):
             return self._booked.get(self.latest)
 
 
+def _is_over(end: End) -> bool:
+    """Tell whether a call ends without an answer that has passed."""
+    return end.step is not None and end.step.action == "stop"
+
+
 def ready_of(request: Request) -> Ready:
     """Return the model that a request is for."""
     assert request.ready is not None  # noqa: S101  (`prepared` has put it there)
@@ -342,31 +386,3 @@ def _is_plain(model: BaseChatModel) -> bool:
     LangChain's global cache is asked for our call, so that it is not asked for the tier's once more.
     """
     return not (model.cache or model.rate_limiter or model.output_version or getattr(model, "streaming", False))
-
-
-def _whole(generation: ChatGeneration, result: ChatResult) -> ChatGeneration:
-    """Return a generation whose message has all metadata, as LangChain puts them there; the given one may be cached."""
-    output = (result.llm_output or {}) if len(result.generations) == 1 else {}
-    message = generation.message
-    metadata = {**output, **(generation.generation_info or {}), **message.response_metadata}
-    copied = message.model_copy(update={"response_metadata": metadata})
-    return generation.model_copy(update={"message": copied})
-
-
-def _asking(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Return the messages as the router reads them: a prompt without a user's turn asks by its last message."""
-    if not messages or any(isinstance(message, HumanMessage) for message in messages):
-        return messages
-    return [*messages[:-1], HumanMessage(messages[-1].content)]
-
-
-def _since(messages: Sequence[BaseMessage], tier: str) -> int:
-    """Return where the tier's work begins: behind the last user's turn, and behind what another tier has done in it."""
-    place = len(messages)
-    while place and isinstance(messages[place - 1], (AIMessage, ToolMessage)):
-        message = messages[place - 1]
-        route = message.response_metadata.get("route") if isinstance(message, AIMessage) else None
-        if isinstance(route, dict) and route.get("tier") != tier:
-            return place
-        place -= 1
-    return place

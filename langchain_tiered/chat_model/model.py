@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.runnables import RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.runnables.config import ensure_config
 from pydantic import SecretStr  # noqa: TC002  (a field's annotation)
 
 from langchain_tiered.accounting.entries import TIERED
-from langchain_tiered.chat_model.around import AROUND, around, config_of
-from langchain_tiered.chat_model.binding import STRUCTURED, Method, Structured, Tools, is_class
+from langchain_tiered.chat_model.around import AROUND, Around, config_of
+from langchain_tiered.chat_model.binding import STRUCTURED, Structured, Tools
 from langchain_tiered.chat_model.calling import Call
-from langchain_tiered.chat_model.parts import Parts, plain_policy, plain_tier, tier_of
+from langchain_tiered.chat_model.parts import Parts, expect_fields, plain_policy, plain_tier, tier_of
 from langchain_tiered.chat_model.streaming import astreamed, streamed
+from langchain_tiered.chat_model.structuring import structured_by
 from langchain_tiered.models import default_tiers
-from langchain_tiered.nodes.calls import adrive, drive
+from langchain_tiered.nodes.calls import adone, adrive, done, drive
 from langchain_tiered.nodes.ladder import accounted
 from langchain_tiered.routing.facts import counted_tokens, estimated_tokens
 from langchain_tiered.routing.policy import Policy
@@ -57,7 +57,11 @@ class TieredChatModel(BaseChatModel):
     keeps its tier by the route on its AI messages.
 
     Tools and schemas are bound on the model of the tier that answers. Words stream as they come, save where a check
-    reads the whole answer; tool calls stream once they are judged. Models are built at first use.
+    reads the whole answer; tool calls stream once they are judged; of several answers (`n=2`), those come that pass.
+
+    Models are built at first use, and again wherever `configurable_fields` change a field at run time. The `callbacks`
+    that a tier's own model was made with are not called: give them to this model, or in the config. In a cache, a model
+    whose checks or classifier are functions finds its own answers alone, and none of another process.
 
     Args:
         tiers: Cheapest first, or `None` for `default_tiers()`.
@@ -67,8 +71,9 @@ class TieredChatModel(BaseChatModel):
         kwargs: Fields of this model and of every LangChain chat model.
 
     Raises:
-        ConfigurationError: What can be known at build: bad tiers or checks, unknown names in the policy, a policy that
-            needs a graph. In a call, if a tier's model cannot be given the tools.
+        ConfigurationError: What can be known at build: unknown fields, bad tiers or checks, unknown names in the
+            policy, a policy that needs a graph. In a call, if a tier's model cannot be given the tools.
+        InvalidInputError: In a call, if the user's last turn is empty.
         NoAnswerAcceptedError: In a call, if every attempt was rejected. A provider's error that ends the last attempt
             is raised as it is. Both have `attempts` and `ledger`.
     """
@@ -118,6 +123,7 @@ class TieredChatModel(BaseChatModel):
         checks: ChecksLike = None,
         **kwargs: Any,
     ) -> None:
+        expect_fields(type(self), kwargs)
         found = default_tiers() if tiers is None else tiers
         if not hasattr(found, "name"):  # one tier instead of a sequence is an error of the parts
             found = [tier_of(tier) for tier in found]
@@ -140,6 +146,11 @@ class TieredChatModel(BaseChatModel):
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
         return {**state, "__dict__": {name: value for name, value in state["__dict__"].items() if name != "_made"}}
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        bare = self.__copy__()
+        bare.__dict__.pop("_made", None)  # it has locks, and is made again
+        return super(TieredChatModel, bare).__deepcopy__(memo)
 
     @property
     def _parts(self) -> Parts:
@@ -171,6 +182,12 @@ class TieredChatModel(BaseChatModel):
         if stops := stop or self._stops:
             params["ls_stop"] = stops
         return params
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """Return what a cache knows it by; functions, which have no plain form, make it this object's own."""
+        told = super()._get_llm_string(stop=stop, **kwargs)
+        is_plain = self._parts.is_plain and " at 0x" not in told  # another function may get a place in memory later
+        return told if is_plain else f"{self._parts.id} {told}"
 
     @property
     def _stops(self) -> list[str] | None:
@@ -234,28 +251,20 @@ class TieredChatModel(BaseChatModel):
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a runnable that answers in a schema, each tier's model by its own means.
 
+        A stream of it gives an answer that is a dict once, whole: it is judged before it is seen.
+
         Args:
             schema: A pydantic class, a `TypedDict`, a JSON schema or a tool's schema; `None` only for `json_mode`.
             method: How the schema is asked for.
-            include_raw: Whether to return `raw`, `parsed` and `parsing_error` instead of the value.
+            include_raw: Whether to return `raw`, `parsed` and `parsing_error` instead of the value. Where the built-in
+                checks let no attempt pass, `raw` is the last one and `parsing_error` says why.
             strict: Whether the provider must hold the answer to the schema, where it can.
             kwargs: What else the tiers' `with_structured_output` take, such as `tools`.
 
         Raises:
             ValueError: If the method is unknown, lacks its schema, or does not take `strict`.
         """
-        _expect_method(schema, method, strict)
-        options = kwargs if strict is None else {"strict": strict, **kwargs}
-        wanted = Structured(schema, _method_for(schema, method), options)
-        told = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-        shown = {"tools": Tools(wanted.tools, {})} if wanted.tools else {}
-        model = self.bind(**{STRUCTURED: wanted}, **shown, ls_structured_output_format=told)
-        parser: Runnable[Any, Any] = RunnableLambda(wanted.parsed)
-        if not include_raw:
-            return model | parser
-        parsed = RunnablePassthrough.assign(parsed=lambda given: wanted.parsed(given["raw"]), parsing_error=_nothing)
-        failed = RunnablePassthrough.assign(parsed=_nothing)
-        return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+        return structured_by(self, schema, method, kwargs, include_raw=include_raw, strict=strict)
 
     def _call(self, messages: Sequence[BaseMessage], stop: Any, options: Any, run_manager: Any, **how: Any) -> Call:
         config = config_of(run_manager if run_manager is not None else AROUND.get())
@@ -271,7 +280,9 @@ class TieredChatModel(BaseChatModel):
         call = self._call(messages, stop, kwargs, run_manager, is_async=False)
         with accounted(call.state, None, call.recorder):
             call.route()
-            return call.answer(drive(call.steps(), call.turn, call.ask))
+            end = drive(call.steps(), call.turn, call.ask)
+            call.keep([done(each, call.turn) for each in call.others(end)])
+            return call.answer(end)
 
     async def _agenerate(
         self,
@@ -283,7 +294,9 @@ class TieredChatModel(BaseChatModel):
         call = self._call(messages, stop, kwargs, run_manager, is_async=True)
         with accounted(call.state, None, call.recorder):
             await call.aroute()
-            return call.answer(await adrive(call.steps(), call.turn, call.aask))
+            end = await adrive(call.steps(), call.turn, call.aask)
+            call.keep([await adone(each, call.turn) for each in call.others(end)])
+            return call.answer(end)
 
     def _stream(
         self,
@@ -311,18 +324,12 @@ class TieredChatModel(BaseChatModel):
                 yield part
 
     def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        token = AROUND.set(kwargs.get("run_manager"))
-        try:
+        with Around(kwargs.get("run_manager")):
             return super()._generate_with_cache(messages, *args, **kwargs)
-        finally:
-            AROUND.reset(token)
 
     async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        token = AROUND.set(kwargs.get("run_manager"))
-        try:
+        with Around(kwargs.get("run_manager")):
             return await super()._agenerate_with_cache(messages, *args, **kwargs)
-        finally:
-            AROUND.reset(token)
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
@@ -330,7 +337,7 @@ class TieredChatModel(BaseChatModel):
         """Stream an answer; see `BaseChatModel.stream`."""
         config = ensure_config(config)
         parts = super().stream(input, config, **kwargs)
-        with around(config):  # only its first step looks around
+        with Around(config):  # only its first step looks around
             first = next(parts, None)
         if first is not None:
             yield first
@@ -342,7 +349,7 @@ class TieredChatModel(BaseChatModel):
         """Stream an answer; see `BaseChatModel.astream`."""
         config = ensure_config(config)
         parts = super().astream(input, config, **kwargs)
-        with around(config):
+        with Around(config):
             first = await anext(parts, None)
         if first is not None:
             yield first
@@ -372,22 +379,3 @@ for _name in ("_generate", "_agenerate"):
     # LangChain reads the signature at each call, which takes a tenth of all that is done beside the tier's own.
     _method: Any = getattr(TieredChatModel, _name)
     _method.__signature__ = signature(_method)
-
-
-def _nothing(_: Any) -> None:
-    """Stand for what is not there."""
-
-
-def _expect_method(schema: Any, method: Any, strict: bool | None) -> None:  # noqa: FBT001  (LangChain's own name)
-    if method not in get_args(Method):
-        raise ValueError(f"Unrecognized method {method!r}. Methods: {', '.join(get_args(Method))}.")
-    if schema is None and method != "json_mode":
-        raise ValueError(f"method={method!r} needs a schema, and none was given. Only 'json_mode' does without.")
-    if strict is not None and method == "json_mode":
-        raise ValueError("strict is not taken by method='json_mode'. Leave it out, or take 'json_schema'.")
-
-
-def _method_for(schema: Any, method: Method) -> Method:
-    """Return the method; a class of pydantic 1 can only be asked for as a tool, as `ChatOpenAI` does."""
-    is_old = method == "json_schema" and is_class(schema) and not hasattr(schema, "model_validate")
-    return "function_calling" if is_old else method

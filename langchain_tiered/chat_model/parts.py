@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from langchain_core.language_models import BaseChatModel
 
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.checking import Judge
 from langchain_tiered.nodes.ladder import Ladder
+from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.types import Rates, Tier, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from langchain_core.language_models import BaseChatModel
-
     from langchain_tiered.cascade.checks import ChecksLike
-    from langchain_tiered.routing.policy import Policy
     from langchain_tiered.types import TierFacts
 
 _ROUTED = frozenset(
@@ -56,6 +58,11 @@ class Parts:
         shown = {name: value for name, value in settings.items() if name != "api_key"}
         self.told = {"tiers": {tier.name: _told(tier) for tier in self.tiers}, "policy": plain_policy(policy), **shown}
         """What tells the model from others, without secrets."""
+        self.id = uuid4().hex
+        """What a cache knows the model by, where what it is made of has no plain form."""
+        has_checks = bool(checks) or any(tier.checks for tier in self.tiers)
+        self.is_plain = not has_checks and _is_plain(classifier) and type(policy) in {Policy, type(None)}
+        """Whether all of that can be told by plain values."""
         self._known: tuple[TierFacts, ...] | None = None
         self._named: dict[int, tuple[BaseChatModel, dict[str, Any]]] = {}
 
@@ -87,6 +94,12 @@ class Parts:
         return {name: value for name in names if (value := _together(name, found)) is not None}
 
 
+def _is_plain(classifier: Any) -> bool:
+    """Tell whether a classifier is known by its plain form: a name, or a model that LangChain can write down."""
+    is_written = isinstance(classifier, BaseChatModel) and classifier.is_lc_serializable()
+    return classifier is None or isinstance(classifier, str) or is_written
+
+
 def _told(tier: Tier) -> str:
     model: Any = tier.model
     return model if isinstance(model, str) else f"{type(model).__name__} {model._identifying_params!r}"  # noqa: SLF001  (how LangChain tells models apart)
@@ -100,6 +113,20 @@ def _together(name: str, profiles: Sequence[Mapping[str, Any]]) -> Any:
     if all(isinstance(value, (bool, int, float)) for value in values):
         return max(values) if name in _ROUTED else min(values)
     return values[0] if all(value == values[0] for value in values) else None
+
+
+def expect_fields(kind: type[BaseChatModel], given: Iterable[str]) -> None:
+    """Check that a model has all fields that it is given.
+
+    Raises:
+        ConfigurationError: If it has not; names the nearest one.
+    """
+    fields = kind.model_fields
+    known = {*fields, *(field.alias for field in fields.values() if field.alias)}
+    if unknown := [name for name in given if name not in known]:
+        near = [(name, get_close_matches(name, sorted(known), 1)) for name in unknown]
+        told = ", ".join(f"{name!r} (did you mean {found[0]!r}?)" if found else repr(name) for name, found in near)
+        raise ConfigurationError(f"{kind.__name__} has no field {told}. Fields: {', '.join(sorted(known))}.")
 
 
 def _expect_possible(tiers: Iterable[Tier], policy: Policy, settings: Mapping[str, Any]) -> None:

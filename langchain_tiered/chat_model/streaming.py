@@ -4,7 +4,8 @@
   follow. What has no words (a refusal, an empty answer, reasoning before it) waits for the first of them.
 - A call of tools is kept until it is judged: one that is malformed is told to its model, and never seen.
 - Words that were shown stand. When the stream breaks off behind them, the answer ends there and is marked truncated.
-- The last part tells the route, the ledger, and the model's name, once: LangChain adds up what stands in several parts.
+- The last part tells what is known of the answer, once: its metadata and its usage, the route and the ledger. LangChain
+  adds up what stands in several parts, and those of an attempt that was mended would stand there twice.
 """
 
 from __future__ import annotations
@@ -132,8 +133,6 @@ class _Shown:
         self.response: Any = None
         self.words = False
         """Whether words of any attempt were shown."""
-        self.name = False
-        """Whether a part that was shown tells the model's name."""
         self._anew()
 
     def begin(self, request: Request) -> None:
@@ -161,11 +160,11 @@ class _Shown:
     def _given(self) -> Iterator[ChatGenerationChunk]:
         kept, self.kept = self.kept, []
         for part in kept:
-            self.name = self.name or bool(
-                (part.generation_info or {}).get("model_name") or part.message.response_metadata.get("model_name")
-            )
-            if getattr(part.message, "chunk_position", None):  # the last part is ours
-                part.message = part.message.model_copy(update={"chunk_position": None})
+            message: Any = part.message
+            none: dict[str, Any] = {"response_metadata": {}, "usage_metadata": None, "chunk_position": None}
+            if only_last := [name for name in none if getattr(message, name, None)]:
+                part.message = message.model_copy(update={name: none[name] for name in only_last})
+            part.generation_info = None
             yield part
 
     def merged(self) -> ChatGenerationChunk | None:
@@ -190,23 +189,26 @@ class _Shown:
 
     def rest(self, end: End) -> Iterator[ChatGenerationChunk]:
         """Give what was kept of the answer that has passed, and the last part."""
-        told = self.call.settled(end)
-        is_new = not self.words
-        if end.response is not None and self.said and (self.flows or is_new):
+        told, kept = self.call.settled(end), self.call.result.generations
+        answer: ChatGeneration | None = kept[0] if end.response is not None and kept else None
+        if answer is not None and self.said and (self.flows or not self.words):
             yield from self._given()
-        elif end.response is not None and self.call.result.generations:
-            yield self._behind(self.call.result.generations[0])
-        if not self.name:
-            told = {"model_name": self.call.model_name, **told}
-        last = AIMessageChunk(content="", response_metadata=told, chunk_position="last")
+        elif answer is not None:
+            yield self._behind(answer)
+        message: Any = getattr(answer or self.merged(), "message", None)
+        metadata = getattr(message, "response_metadata", {})
+        last = AIMessageChunk(
+            content="",
+            response_metadata={**metadata, "model_name": metadata.get("model_name") or self.call.model_name, **told},
+            usage_metadata=getattr(message, "usage_metadata", None),
+            chunk_position="last",
+        )
         yield ChatGenerationChunk(message=last)
 
     def _behind(self, whole: ChatGeneration) -> ChatGenerationChunk:
         """Return an answer in one part, to stand behind words of an earlier attempt where such were shown."""
         message: Any = whole.message
-        self.name = self.name or bool(message.response_metadata.get("model_name"))
-        content, metadata = message.content, message.response_metadata
-        metadata = {name: value for name, value in metadata.items() if name not in {"route", "ledger"}}
+        content = message.content
         if self.words and isinstance(message, AIMessage):  # said already, or to be told apart from what was
             content = "" if message.tool_calls else f"\n\n{message.text}"
         return ChatGenerationChunk(
@@ -217,9 +219,7 @@ class _Shown:
                     tool_call_chunk(name=call["name"], args=_written(call["args"]), id=call["id"], index=place)
                     for place, call in enumerate([*message.tool_calls, *message.invalid_tool_calls])
                 ],
-                usage_metadata=message.usage_metadata,
                 additional_kwargs=message.additional_kwargs,
-                response_metadata=metadata,
             )
         )
 

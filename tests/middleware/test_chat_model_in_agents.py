@@ -26,6 +26,7 @@ from langchain_tiered import (
     collect_ledger,
     create_tiered_agent,
 )
+from langchain_tiered.errors import BudgetExceededError
 
 NAMES = ("nano", "mini", "flagship")
 GOOD = call_then("look", {"order": 7}, say("It was sent."))
@@ -144,6 +145,22 @@ def test_a_budget_around_holds_the_calls_of_the_tiers_one_by_one(run: Any, limit
         result = run(agent, ask(LABEL))
         assert [entry["tier"] for entry in result["ledger"]] == called
         assert bool(result["messages"][-1].response_metadata.get("budget_exceeded")) == (not called)
+
+
+@pytest.mark.parametrize("limit_usd", [1e-9, 1.0], ids=["small", "large"])
+@pytest.mark.parametrize("own", [{"streaming": True}, {"output_version": "v1"}], ids=["streams", "other form"])
+def test_a_budget_holds_the_calls_of_a_tiered_model_in_a_tiered_model(run: Any, own: Any, limit_usd: float) -> None:
+    inner = TieredChatModel(model().tiers, classifier=None, **own)
+    outer = TieredChatModel([Tier("in", inner, criteria="all"), model().tiers[2]], classifier=None)
+    budget: Any = BudgetMiddleware(run_limit_usd=limit_usd, exit_behavior="error")
+    agent = create_agent(outer, middleware=[budget])
+    if limit_usd < 1:
+        with pytest.raises(BudgetExceededError):
+            run(agent, ask(LABEL))
+        return
+    result = run(agent, ask(LABEL))
+    assert [entry["tier"] for entry in result["ledger"]] == ["nano"]
+    assert [entry["tier"] for entry in result["messages"][-1].response_metadata["ledger"]] == ["nano"]
 
 
 def test_an_agent_inside_a_tool_is_booked_as_that(run: Any) -> None:

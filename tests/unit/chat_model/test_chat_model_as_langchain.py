@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from importlib import import_module
@@ -18,6 +19,8 @@ from langchain_core.tracers import BaseTracer
 from unit.chat_model.fakes_chat_model import NAMES, Ways, calls, tiered, tiers
 
 from langchain_tiered import Policy, Tier, TieredChatModel, collect_ledger, default_tiers
+from langchain_tiered.cascade.checks import not_empty
+from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.types import Rates
 
 load: Any = import_module("langchain_core.load.load").load
@@ -125,6 +128,41 @@ def test_tools_and_schemas_are_part_of_what_a_cache_is_asked_by() -> None:
     assert calls(model)["flagship"] == 2
 
 
+def only(name: str) -> Any:
+    """Make a check or classifier: a new function, which looks like any other."""
+    return lambda given: name in given.answer.text if hasattr(given, "answer") else name
+
+
+@pytest.mark.parametrize("field", ["checks", "classifier"])
+def test_functions_are_part_of_what_a_cache_is_asked_by(field: str) -> None:
+    cache, question = (
+        InMemoryCache(),
+        LABEL if field == "checks" else "Why does this deadlock when my two workers wait?",
+    )
+
+    def answered(name: str) -> str:
+        value = [only(name)] if field == "checks" else only(name)
+        return str(tiered(ScriptedModel, model={field: value, "cache": cache}).invoke(question).text)
+
+    assert [answered(name) for name in NAMES] == [f"{name} says it" for name in NAMES]
+
+
+def test_a_cache_is_asked_without_places_in_memory() -> None:
+    def check(_: Any) -> bool:
+        return True
+
+    first, second = (tiered(model={"checks": [check]}) for _ in range(2))
+    assert first._get_llm_string() == first.model_copy()._get_llm_string() != second._get_llm_string()
+    plain = TieredChatModel(checks=None)._get_llm_string()
+    assert plain == TieredChatModel()._get_llm_string()
+    others: list[dict[str, Any]] = [{"policy": Policy(pin="mini")}, {"checks": ()}, {"classifier": None}]
+    for fields in others:
+        assert plain != TieredChatModel(**fields)._get_llm_string()
+        assert TieredChatModel(**fields)._get_llm_string() == TieredChatModel(**fields)._get_llm_string()
+    declared = TieredChatModel(checks=[not_empty])
+    assert declared._get_llm_string() != TieredChatModel(checks=[not_empty])._get_llm_string()
+
+
 def test_a_rate_limiter_is_asked_once_for_each_call(ask: Ways) -> None:
     class Counting(InMemoryRateLimiter):
         taken = 0
@@ -185,6 +223,35 @@ def test_a_copy_with_other_fields_follows_them_and_shares_what_was_built() -> No
     assert model.invoke(LABEL).text == "nano says it"
     tagged = model.model_copy(update={"tags": ["x"]})
     assert tagged._parts is model._parts
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: model.model_copy(deep=True)], ids=["copy", "model"])
+def test_a_deep_copy_can_be_made_at_any_time_and_shares_nothing(copied: Any) -> None:
+    model = tiered()
+    model.invoke(LABEL)
+    other = copied(model)
+    assert other.invoke(LABEL).text == "nano says it"
+    assert calls(model)["nano"] == calls(other)["nano"] - 1 == 1
+    assert other._parts is not model._parts
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"chekcs": (), "budget": 3}, r"'chekcs' \(did you mean 'checks'\?\), 'budget'\. Fields: api_key, .*tiers"),
+        ({"openai_api_key": "sk-x", "model": "gpt-5"}, r"'openai_api_key' \(did you mean 'api_key'\?\), 'model'"),
+    ],
+)
+def test_a_field_that_there_is_not_is_named_with_the_nearest(given: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"TieredChatModel has no field {told}") as raised:
+        TieredChatModel(**given)
+    assert "sk-x" not in str(raised.value)
+
+
+def test_all_fields_of_a_chat_model_are_taken() -> None:
+    fields = dict.fromkeys(("cache", "callbacks", "tags", "metadata", "rate_limiter", "custom_get_token_ids"))
+    given: Any = {**fields, "name": "x", "verbose": False, "disable_streaming": True, "output_version": "v1"}
+    assert TieredChatModel(**given, profile={"max_input_tokens": 5}).name == "x"
 
 
 def test_a_tier_s_settings_are_not_shared_by_two_models() -> None:

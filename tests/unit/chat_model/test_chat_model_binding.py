@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from fakes import LABEL, REFUND, ScriptedModel, StreamingModel, in_turn, say
+from fakes import LABEL, REFUND, ScriptedModel, StreamingModel, fail, in_turn, say
+from langchain_core.caches import InMemoryCache
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
@@ -167,6 +169,52 @@ def test_a_structured_answer_that_does_not_fit_is_mended_and_then_escalated() ->
     assert raw["parsed"] == Answer(count=7)
     assert raw["parsing_error"] is None
     assert outcomes(raw["raw"]) == [("nano", "rejected"), ("nano", "rejected"), ("mini", "accepted")]
+
+
+NEVER_FITS: dict[str, Any] = dict.fromkeys(NAMES, calling("Answer", count="many"))
+REFUSES: dict[str, Any] = dict.fromkeys(NAMES, lambda _: AIMessage("", additional_kwargs={"refusal": "I will not."}))
+SAYS: dict[str, Any] = dict.fromkeys(NAMES, say("seven"))
+
+
+@pytest.mark.parametrize("scripts", [NEVER_FITS, REFUSES, SAYS], ids=["does not fit", "refuses", "calls nothing"])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_what_no_tier_mends_is_raw_beside_its_error(ask: Ways, scripts: Any, method: Any) -> None:
+    model = tiered(StreamingModel, **scripts)
+    with collect_ledger() as ledger:
+        told = ask(model.with_structured_output(Answer, method=method, include_raw=True), LABEL)
+    raw, error = told["raw"], told["parsing_error"]
+    assert told["parsed"] is None
+    assert isinstance(error, NoAnswerAcceptedError)
+    assert {attempt["tier"] for attempt in error.attempts} == {"nano", "mini", "flagship"}
+    assert {entry["outcome"] for entry in ledger} == {"rejected"}
+    assert [entry["id"] for entry in error.ledger] == [entry["id"] for entry in ledger]
+    assert outcomes(raw) == [(entry["tier"], "rejected") for entry in ledger]
+    assert raw.response_metadata["model_name"] == "gpt-5.4-flagship"
+    assert raw.response_metadata["route"]["tier"] == "flagship"
+    json.dumps(raw.response_metadata)
+    with pytest.raises(NoAnswerAcceptedError):
+        ask(model.with_structured_output(Answer, method=method), LABEL)
+
+
+def test_what_a_check_of_ones_own_rejects_is_never_seen_not_even_raw(ask: Ways) -> None:
+    model = tiered(model={"checks": [lambda _: False]}, **dict.fromkeys(NAMES, calling("Answer", count=7)))
+    with pytest.raises(NoAnswerAcceptedError):
+        ask(model.with_structured_output(Answer, include_raw=True), LABEL)
+
+
+def test_an_outage_is_raised_with_and_without_raw(ask: Ways) -> None:
+    model = tiered(StreamingModel, **dict.fromkeys(NAMES, fail(ConnectionError("down"))))
+    with pytest.raises(ConnectionError):
+        ask(model.with_structured_output(Answer, include_raw=True), LABEL)
+
+
+def test_a_cache_keeps_what_was_not_accepted_for_raw_alone() -> None:
+    model = tiered(ScriptedModel, model={"cache": InMemoryCache()}, **NEVER_FITS)
+    with_raw = model.with_structured_output(Answer, include_raw=True)
+    for _ in range(2):
+        assert isinstance(with_raw.invoke(LABEL)["parsing_error"], NoAnswerAcceptedError)
+    with pytest.raises(NoAnswerAcceptedError):
+        model.with_structured_output(Answer).invoke(LABEL)
 
 
 def test_a_check_of_ones_own_sees_a_structured_answer() -> None:

@@ -10,7 +10,9 @@ import httpx2
 import openai
 import pytest
 from fakes import LABEL, PROOF, REFUND, ScriptedModel, StreamingModel, call_then, fail, in_turn, say
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.tool import tool_call
+from langchain_core.outputs import ChatGeneration, ChatResult
 from unit.chat_model.fakes_chat_model import NAMES, Ways, calls, outcomes, tiered, tiers
 
 from langchain_tiered import Ledger, Policy, Tier, TieredChatModel, collect_ledger
@@ -285,3 +287,64 @@ def test_a_tier_may_be_a_tiered_model_itself_and_each_call_is_booked_once(ask: W
 def test_what_can_be_known_at_build_is_an_error_at_build(fields: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         TieredChatModel(**fields)
+
+
+class Many(ScriptedModel):
+    """Gives several answers to one call: each script's own."""
+
+    def _generate(self, messages: Any, *_: Any, n: int = 1, **__: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._answer(messages)) for _ in range(n)])
+
+    async def _agenerate(self, messages: Any, *_: Any, **options: Any) -> ChatResult:
+        return self._generate(messages, **options)
+
+
+def generated(model: Any, way: str, text: str, **options: Any) -> list[Any]:
+    """Ask for several answers at once, which only these two ways can give."""
+    given: list[list[BaseMessage]] = [[HumanMessage(text)]]
+    result: Any = (
+        model.generate(given, **options) if way == "generate" else asyncio.run(model.agenerate(given, **options))
+    )
+    return [generation.message for generation in result.generations[0]]
+
+
+def texts(messages: Any) -> list[str]:
+    return [message.text for message in messages]
+
+
+@pytest.mark.parametrize("way", ["generate", "agenerate"])
+def test_of_several_answers_each_is_judged(way: str) -> None:
+    model = tiered(Many, nano=in_turn(say("one"), say("", "length"), say("three")))
+    assert texts(generated(model, way, LABEL, n=3)) == ["one", "three"]
+    refusal = AIMessage("No.", additional_kwargs={"refusal": "I will not."})
+    assert texts(generated(tiered(Many, nano=in_turn(say("one"), lambda _: refusal)), way, LABEL, n=2)) == ["one"]
+    short = tiered(
+        Many, model={"checks": [lambda given: len(given.answer.text) == 3]}, nano=in_turn(say("one"), say("three"))
+    )
+    assert texts(generated(short, way, LABEL, n=2)) == ["one"]
+
+
+@pytest.mark.parametrize("way", ["generate", "agenerate"])
+def test_where_the_first_of_several_answers_is_rejected_the_next_tier_is_asked(way: str) -> None:
+    model = tiered(Many, nano=in_turn(say("", "length"), say("two")))
+    assert texts(generated(model, way, LABEL, n=2)) == ["mini says it", "mini says it"]
+
+
+@pytest.mark.parametrize("way", ["generate", "agenerate"])
+def test_of_several_calls_of_tools_the_malformed_one_is_left_out(way: str) -> None:
+    def calling(order: Any) -> Any:
+        return lambda _: AIMessage("", tool_calls=[tool_call(name="refund", args={"order": order}, id="c1")])
+
+    model = tiered(Many, mini=in_turn(calling(7), calling("everything"), calling(8)))
+    bound: Any = model.bind_tools([refund])
+    said = generated(model, way, REFUND, n=3, **bound.kwargs)
+    assert [message.tool_calls[0]["args"] for message in said] == [{"order": 7}, {"order": 8}]
+    assert [message.response_metadata["model_name"] for message in said] == ["gpt-5.4-mini"] * 2
+
+
+def test_a_tool_s_message_that_nobody_asked_for_reaches_the_tier_as_it_is(ask: Ways) -> None:
+    orphan = ToolMessage("42", tool_call_id="nobody", id="t1")
+    model = tiered()
+    message = ask(model, [HumanMessage(LABEL, id="h1"), orphan])
+    assert message.text == "nano says it"
+    assert model.tiers[0].model.asked[0] == [HumanMessage(LABEL, id="h1"), orphan]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from unit.chat_model.fakes_chat_model import Ways, outcomes, tiered, tiers, whole
 
 from langchain_tiered import Policy, Tier, TieredChatModel, collect_ledger
+from langchain_tiered.accounting.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,28 @@ class Breaks(StreamingModel):
         for place, part in enumerate(super()._stream(messages, *args, **kwargs)):
             if place == 2:
                 raise ConnectionError("peer closed connection")
+            yield part
+
+
+class NamesFirst(ScriptedModel):
+    """Tells its name and the input's tokens before it says anything, as Anthropic's models do."""
+
+    def _stream(self, messages: Any, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+        whole = self._answer(messages)
+        usage = {"input_tokens": 1000, "output_tokens": 0, "total_tokens": 1000}
+        name = {"model_name": self.model_name}
+        calls = [tool_call_chunk(name=c["name"], args=json.dumps(c["args"]), id=c["id"]) for c in whole.tool_calls]
+        for told in (
+            {"response_metadata": name, "usage_metadata": usage},
+            {"content": whole.text},
+            {"tool_call_chunks": calls},
+            {"usage_metadata": {"input_tokens": 0, "output_tokens": 100, "total_tokens": 100}},
+        ):
+            yield ChatGenerationChunk(message=AIMessageChunk(**{"content": "", **told}))
+        yield ChatGenerationChunk(message=AIMessageChunk(content=""), generation_info={"stop_reason": "end_turn"})
+
+    async def _astream(self, messages: Any, *_: Any, **__: Any) -> Any:
+        for part in self._stream(messages):
             yield part
 
 
@@ -183,6 +207,38 @@ def test_words_before_a_malformed_call_are_said_once(streamed: Ways) -> None:
     message = whole(streamed.parts(model.bind_tools([refund]), REFUND))
     assert message.text.count("I refund it.") == 1
     assert [call["args"] for call in message.tool_calls] == [{"order": 7}]
+
+
+def calling(args: dict[str, Any]) -> Any:
+    call = tool_call(name="refund", args=args, id=f"c{args}")
+    return lambda _: AIMessage("I refund it.", tool_calls=[call])
+
+
+@pytest.mark.parametrize("kind", [NamesFirst, StreamingModel], ids=["names first", "names last"])
+def test_a_mended_call_tells_one_name_and_its_own_usage(streamed: Ways, kind: Any) -> None:
+    model = tiered(kind, mini=in_turn(calling({"order": "everything"}), calling({"order": 7})))
+    parts = streamed.parts(model.bind_tools([refund]), REFUND)
+    message = whole(parts)
+    assert message.text.count("I refund") == 1
+    assert message.response_metadata["model_name"] == "gpt-5.4-mini"
+    assert (message.usage_metadata["input_tokens"], message.usage_metadata["output_tokens"]) == (1000, 100)
+    assert outcomes(message) == [("mini", "rejected"), ("mini", "tool_turn")]
+    assert [bool(part.response_metadata or part.usage_metadata) for part in parts][:-1] == [False] * (len(parts) - 1)
+
+
+def test_what_a_provider_tells_first_and_last_stands_there_once(streamed: Ways) -> None:
+    message = whole(streamed.parts(tiered(NamesFirst), LABEL))
+    assert message.response_metadata.items() >= {"model_name": "gpt-5.4-nano", "stop_reason": "end_turn"}.items()
+    assert message.usage_metadata["total_tokens"] == 1100
+
+
+def test_a_tiered_tier_is_heard_by_who_listens_after_words_too(streamed: Ways) -> None:
+    outer = [*tiers(mini=calling({"order": "everything"}))[:2], Tier("in", tiered(), criteria="all")]
+    model = TieredChatModel(outer, classifier=None).bind_tools([refund])
+    heard = Recorder()
+    message = whole(streamed.parts(model, REFUND, {"callbacks": [heard]}))
+    assert [entry["id"] for entry in heard.entries] == [e["id"] for e in message.response_metadata["ledger"]]
+    assert len(heard.entries) == 3
 
 
 def test_a_call_that_is_cut_off_is_not_completed(streamed: Ways) -> None:
