@@ -63,6 +63,7 @@ WHY = {
 }
 ROUNDS = 300
 ENGLISH = "consider our contract and its terms when several parties disagree on payment"
+LEADS = ("", "Task: ", "Answer the question below.\n\n")
 LABEL = "Classify the ticket into one of these labels: refund, delivery, other. The ticket: "
 
 Decide: TypeAlias = Callable[[Prompt], str | None]
@@ -220,6 +221,25 @@ def written(own: Sequence[Prompt], decide: Decide) -> list[Row]:
     return rows
 
 
+def in_a_schema() -> list[Row]:
+    """Return how many hard prompts a rule names nano for where the answer must fit a schema: bare and led in."""
+    tests: Any = import_module("unit.routing.hard_prompts")
+    parts = (tests.HARD, tests.HARD_LATER, tests.HARD_LAST)
+    rows = []
+    for lead in LEADS:
+        found = [[_in_a_schema(lead + text) for text in part] for part in parts]
+        share = fmean(each == "nano" for part in found for each in part)
+        told = ", ".join(f"{part.count('nano')} of {len(part)}" for part in found)
+        how = f"led in by {lead.strip()!r}" if lead else "as they are"
+        rows.append(_goal(f"hard prompts with a schema, {how}: at nano by rules ({told})", share, 0.05, least=False))
+    return rows
+
+
+def _in_a_schema(text: str) -> str | None:
+    named: str | None = by_rules(Prompt("", "", facts_of([HumanMessage(text)], NO_TOOLS, schema=True)))
+    return named
+
+
 def times() -> list[Row]:
     """Return how long a decision takes without a model: facts, rules and lean, the least of many rounds."""
     rows = []
@@ -316,7 +336,7 @@ def main() -> None:
         print("The lean is measured with its own weights, not with families left out: pip install numpy")
     decide = Judge(weights)
     rows = [*table(text, decide, "text alone", 0.75), *table(given, decide, "facts given", 0.85)]
-    rows += [*written(own, decide), *times(), *other_sources(text), *by_family(text, decide, "text")]
+    rows += [*written(own, decide), *in_a_schema(), *times(), *other_sources(text), *by_family(text, decide, "text")]
     rows += by_family([each for each in given if each.facts.tools], decide, "tools bound")
     if find_spec("pyarrow") is None:
         print("Outcomes are left out: pip install pyarrow")

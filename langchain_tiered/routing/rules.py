@@ -19,6 +19,21 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_tiered.models import RELIABLE_TOKENS
 from langchain_tiered.routing.facts import content_words
+from langchain_tiered.routing.plain import (
+    ASKS_FACT,
+    BEYOND,
+    NUMBER,
+    PRESENTS,
+    TEXT,
+    asks_fact_of_text,
+    goes_beyond,
+    is_record,
+    opens,
+    speaks_of,
+    takes,
+    unquoted,
+    words_of,
+)
 from langchain_tiered.types import Classification, Facts, Task
 from langchain_tiered.workloads import home, workload_of
 
@@ -29,7 +44,7 @@ Said: TypeAlias = tuple[Task, str] | None
 Rule: TypeAlias = Callable[[Facts], Said]
 
 _HEAD, _TAIL = 900, 500  # characters that rules read of a long text: what is asked stands at its ends
-_MATERIAL_CHARS, _MATERIAL_TOKENS = 200, 80  # from here on, a request brings something to read
+_MATERIAL_TOKENS = 80  # from here on, a request brings something to read
 _SHARED_WORDS = 2  # with the bound tools, and a tenth of the request: tool_calls_bfcl_v4 has the figures in the tests
 _SHARED_PART = 0.1
 _CODE_LINES = 3
@@ -44,78 +59,65 @@ _ENGLISH_SHARE, _ENGLISH_CHARS = 1 / 12, 400
 _SHELLS = frozenset({"bash", "sh", "shell", "zsh", "console", "terminal", "powershell"})
 _NO_CODE = frozenset({"", "text", "txt", "json", "csv", "md", "markdown", "yaml", "xml"})
 
-
-def _words(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern over lower-case text; `re.IGNORECASE` takes twice the time."""
-    return re.compile(pattern, re.MULTILINE)
-
-
-_FENCE = _words(r"^ {0,3}```[ \t]*([\w+#-]*)")  # every other one opens: what stands behind a closing one is text
-_SHELL = _words(r"^[\w.@:~/-]{0,60}\$ [a-z./]")
-_TRACEBACK = _words(r"traceback \(most recent call last\)|^\s{0,40}at [\w.$<>]{1,200}\([\w.]{1,200}:\d")
-_CODE_LINE = _words(
+_FENCE = words_of(r"^ {0,3}```[ \t]*([\w+#-]*)")  # every other one opens: what stands behind a closing one is text
+_SHELL = words_of(r"^[\w.@:~/-]{0,60}\$ [a-z./]")
+_TRACEBACK = words_of(r"traceback \(most recent call last\)|^\s{0,40}at [\w.$<>]{1,200}\([\w.]{1,200}:\d")
+_CODE_LINE = words_of(
     r"^[ \t]{0,40}(?:def \w+\(|class \w+[^.]{0,80}[:{]$|import [\w.]+;?$|from [\w.]+ import|return\b.{0,80};?$"
     r"|#include\b|(?:const|let|var|public|private|static|func|fn) .{0,100}[;{=(]|.{0,120}[\w)\]\"'] ?[;{]$)"
 )
-_CHOICES = _words(r"^\W{0,3}options:\s{1,3}- ")
-_IDENTIFIER = _words(r"#\w{0,20}\d|\d{4,}")
-_SEARCHES = _words(r"https?://|\b(?:search|look up|find|latest|newest|current|currently|today|news|online|web)\b")
-_SCREEN = _words(r"\b(?:screen ?shots?|screen|click|scroll|button|cursor|browser|window|menu|desktop|ui)\b")
-_PAPER = _words(r"\b(?:receipts?|invoices?|scans?|scanned|documents?|forms?|bills?|statement|total|passport|ocr)\b")
-_LABELS = _words(
-    r"\b(?:labels?|categor(?:y|ies)|intents?|queues?|classes|tags|one of)\b[^\n:(?]{0,60}[:(?] ?[^\n,]{1,50},"
+_CHOICES = words_of(r"^\W{0,3}options:\s{1,3}- ")
+_IDENTIFIER = words_of(r"#\w{0,20}\d|\d{4,}")
+_SEARCHES = words_of(r"https?://|\b(?:search|look up|find|latest|newest|current|currently|today|news|online|web)\b")
+_SCREEN = words_of(r"\b(?:screen ?shots?|screen|click|scroll|button|cursor|browser|window|menu|desktop|ui)\b")
+_PAPER = words_of(r"\b(?:receipts?|invoices?|scans?|scanned|documents?|forms?|bills?|statement|total|passport|ocr)\b")
+_LABELS = words_of(
+    r"\b(?:labels|label(?! (?:this|the|these|each|every|all)\b)|categor(?:y|ies)|intents?|queues?|classes|tags|one of)"
+    r"\b[^\n:(?]{0,60}[:(?] ?[^\n,]{1,50},"
 )
 _LABEL_HINTS = ("label", "categor", "intent", "queue", "class", "tags", "one of")  # plain searches are much faster
-_CHOOSES = _words(
+_CLASSIFY_HINTS = ("classify", "categori", "triage")
+_CHOOSES = words_of(
     r"\b(?:classify|categori[sz]e|triage|route|label (?:this|the|each)|assign|exactly one|(?:reply|answer|respond) with"
     r"|which of these (?:labels|categories|classes|tags)|following (?:labels|categories|intents|classes|tags))\b"
 )
-_CLASSIFIES = _words(r"^\W{0,3}(?:classify|categori[sz]e|triage)\b[^\n:]{0,120}[\n:]")
-_MOOD = _words(
+_TEXTS = words_of(rf"\b{TEXT}\b")
+_NAMES = r"[\w-]{1,20}(?: [\w-]{1,20}){0,2}"
+_KINDS = (
+    rf"(?:{TEXT}|abstracts?|calls?|clauses?|expenses?|feedback|issues?|papers?|quer(?:y|ies)|requests?|transactions?)"
+)
+_CLASSIFIES = words_of(  # into listed labels, or a text and nothing else
+    r"^\W{0,3}(?:please )?(?:classify|categori[sz]e|triage) (?:(?:this|the|these|each|following|all) ){1,2}"
+    rf"(?:[\w-]{{1,20}} )?(?:{_KINDS}: ?{_NAMES}(?:(?:, ?| or |/)(?:or )?{_NAMES}){{1,8}}(?=[.:\n]\s{{0,4}}\S)"
+    rf"|{_KINDS} (?:as|into)(?: one of)?:? {_NAMES}(?:,|/| or\b)|{TEXT}\s?[:\n])"
+)
+_MOOD = words_of(
     r"\b(?:review|sentiment|tone)\b[^.\n?]{0,40}\b(?:positive|negative)\b[^.\n?]{0,40}\?"
     r"|\b(?:positive|negative)\b[^.\n?]{0,40}\b(?:sentiment|tone)\b[^.\n?]{0,40}\?"
 )
-_TEXTS = _words(
-    r"\b(?:reviews?|sentences?|messages?|texts?|e-?mails?|notes?|comments?|posts?|tweets?|passages?|paragraphs?"
-    r"|tickets?|articles?|headlines?)\b"
+_EITHER = words_of(
+    rf"\b(?:contain|mention|name|include)s? {_NAMES}\?\W{{1,3}}(?:answer )?yes or no\b"
+    rf"|\byes or no\b[^?\n]{{1,40}}\b(?:contain|mention|name|include) {_NAMES}\?"
+    r"|\b(?:un|dis)?(flattering|satisfied|happy|pleased|friendly|favou?rable|polite) or (?:an? )?(?:un|dis|im)?\1\b"
 )
-_EITHER = _words(
-    r"\b(?:contain|mention|name|include)s? [^?\n]{1,80}\?\W{1,3}(?:answer )?yes or no\b"
-    r"|\byes or no\b[^?\n]{1,40}\b(?:contain|mention|name|include)\b"
-    r"|\b(?:un|dis|non)?(\w{5,20}) or (?:an? )?(?:un|dis|non-?)?\1\b"
+_SAME = words_of(
+    r"\b(?:is|are|do|does|if|whether)\b[^?\n]{0,120}\bparaphras\w{1,4}\b(?! of (?:its|an?)\b)|\bparaphrase or not\b"
+    r"|\b(?:do|does|have|has|if|whether) [^?\n]{0,60}\b(?:sentences?|statements?|texts?|questions?|phrases?|messages?)"
+    r"(?: \w)? (?:\w{3,10} (?:exactly )?the )?same(?: meaning| thing)?(?=\W{0,3}(?:$|[?.:\n]|or not|yes))"
 )
-_SAME = _words(
-    r"\b(?:is|are|do|does|if|whether)\b[^?\n]{0,120}\b(?:paraphras\w{1,4}|same meaning|mean the same|same thing)\b"
-    r"|\bparaphrase or not\b"
+_SORTS = words_of(
+    r"^\W{0,3}(?:please )?(?:rank|sort|order) (?:these|this|the)(?: [\w-]{1,20}){1,4}(?: ?, ?| )(?:alphabet\w{0,8}"
+    r"|ascending|descending|in (?:alphabetical|ascending|descending) order|(?:(?:cheap|old|new|lat|earli|young|small"
+    r"|larg|bigg|short|long|low|high|tall|heavi|light|near|clos)est) first|by (?:\w{1,15} )?(?:alphabet|dates?|names?"
+    r"|titles?|prices?|costs?|size|amounts?|age|length|weight|height|dose|coupon|numbers?|year|rating|score|distance"
+    r"|population|quantity|total))(?:,? \(?\w{3,12}est first\)?)?\s?(?:$|[.:(])"
 )
-_DEEP = (
-    r"\b(?:why|prove|proof|explain|should|plan|design|decide|analy[sz]e|evaluate|assess|compare|recommend|justify)\b"
-)
-_ASKS_DEPTH = _words(_DEEP)
-_DEPTH = _words(rf"{_DEEP}|^\W{{0,3}}(?:is|are|can|could|would|will|do|does|did|may|must|how)\b[^.?\n]{{0,200}}\?")
-_FIELD = (
-    r"(?:address(?:es)?|amounts?|compan(?:y|ies)|dates?|dose|keywords?|languages?|names?|numbers?|people|places?|prices?"
-    r"|topics?|totals?)"
-)
-_EXTRACTS = _words(
-    r"^\W{0,3}(?:please )?(?:(?:extract|pull out)\b|(?:list|find|copy|name|which|what (?:is|are|was))"
-    rf" (?:(?:all|the|every) ){{0,2}}(?:\w{{1,20}} )?{_FIELD}\b[^.:?\n]{{0,60}} (?:in|of|out of|from) (?:the|this)"
-    r" (?:text|note|sentence|paragraph|passage|message|e-?mail)\b)[^\n]{0,200}"
-)
-_SORTS = _words(
-    r"^\W{0,3}(?:please )?(?:rank|sort|order) (?:these|this|the)\b[^\n]{0,80}"
-    r"(?:est first|alphabet|ascending|descending|by (?:date|name|price|size|amount|age|length))"
-)
-_ASKED = _words(
+_ASKED = words_of(
     r"^\W{0,3}(?:my )?(?:question|q)\s?: ?\W{0,3}"
     r"(?:who|whom|when|where|what|which|in (?:what|which)|how (?:many|much|long)|find)\b[^\n]{0,200}"
 )
-_ASKS_FACT = (
-    r"(?:who|when|where|how (?:many|much|long)|what (?:is|was) the (?:date|amount|name|total|number|price|address))"
-)
-_OPEN_QUESTION = _words(rf"(?:\A|\n)\W{{0,3}}(?!{_ASKS_FACT}\b)[^.!?\n]{{1,200}}\?\s{{0,9}}(?:\n|\Z)")
-_ABOVE_TEXT = re.compile(rf"\A\W{{0,3}}{_ASKS_FACT}\b[^\n?]{{0,150}}\?[ \t]{{0,9}}\n\s{{0,9}}[^\n?]{{50}}")
-_FOUND_IN = _words(r"\banswer (?:is|are|can be) (?:present|contained|found|stated|given)\b")
+_ABOVE_TEXT = re.compile(rf"\A\W{{0,3}}({ASKS_FACT}\b[^\n?]{{0,150}}\?)[ \t]{{0,9}}\n\s{{0,9}}[^\n?]{{50}}")
+_FOUND_IN = words_of(r"\banswer (?:is|are|can be) (?:present|contained|found|stated|given)\b")
 _FACT = re.compile(
     r"\W{0,3}(?:(?:when|where|(?:in )?(?:which|what) year) (?:was|were|did) [^.?!;:,\n]{2,60}"
     r" (?:born|buried|built|die|discovered|founded|invented|published|signed)"
@@ -126,22 +128,22 @@ _FACT = re.compile(
     r" (?:of|for) [\w -]{2,40})\?\s{0,9}",
     re.IGNORECASE,
 )
-_LEANS = _words(r"\b(?:i|me|my|we|us|our|he|his|she|her|it|its|they|their|this|that|these|those|if)\b")
-_PROOF = _words(r"^\W{0,3}prove\b|\bprove (?:that (?!i\b)|or disprove)\b|\A[^.?!:\n]{0,30}\bprove (?:it|this)\W{0,3}\Z")
-_CODING = _words(
+_LEANS = words_of(r"\b(?:i|me|my|we|us|our|he|his|she|her|it|its|they|their|this|that|these|those|if)\b")
+_PROOF = words_of(
+    r"^\W{0,3}prove\b|\bprove (?:that (?!i\b)|or disprove)\b|\A[^.?!:\n]{0,30}\bprove (?:it|this)\W{0,3}\Z"
+)
+_CODING = words_of(
     r"\b(?:write|implement|create|fix|debug|refactor|optimi[sz]e|port)\b[^.\n]{0,40}\b(?:function|method|regex|script"
     r"|sql|query|unit tests?|python|javascript|typescript|java|rust|code|bug)\b"
 )
 _CODING_HINTS = ("write", "implement", "create", "fix", "debug", "refactor", "optimi", "port")
-_WRITING = _words(
+_WRITING = words_of(
     r"\A\W{0,3}(?:(?:please|can you|could you)\W{1,2})?(?:draft|rewrite|rephrase|proofread|summari[sz]e|translate"
     r"|write (?:me )?(?:a|an|the)\b[^.\n]{0,30}\b(?:e-?mail|letter|reply|post|paragraph|story|poem|announcement))\b"
 )
-_QUOTED = _words(r"\"[^\"\n]{12,400}\"|^> .*")
-_OPTION = _words(r"^\(?[a-h][).] \S")
-_QUANTITY = _words(r"\bhow (?:many|much|long|far|old|fast)\b|\bwhat (?:is|was) the (?:total|average|probability)\b")
-_NUMBER = _words(r"\d+|\b(?:two|three|four|five|six|seven|eight|nine|ten|twice|half|dozen)\b")
-_COURTESY = _words(
+_OPTION = words_of(r"^\(?[a-h][).] \S")
+_QUANTITY = words_of(r"\bhow (?:many|much|long|far|old|fast)\b|\bwhat (?:is|was) the (?:total|average|probability)\b")
+_COURTESY = words_of(
     r"\W*(?:(?:good (?:morning|afternoon|evening)|ok|okay|thanks|thank you|great|perfect|fine|hi|hello|hey|bye|got it"
     r"|so much|very much|a lot)\b\W*){1,4}"
 )
@@ -192,16 +194,15 @@ def courtesy(facts: Facts) -> Said:
 def labels(facts: Facts) -> Said:
     """Tell a request for one of several labels, for one side of a closed question about a text, or to classify."""
     text = _ends(facts.text)
-    closed = " or " in text and _EITHER.search(text) and _TEXTS.search(text)
-    same = ("same" in text or "paraphras" in text) and _SAME.search(text)
-    asked = _unquoted(text)
-    listed = any(map(text.__contains__, _LABEL_HINTS)) and _LABELS.search(text) and _CHOOSES.search(asked)
-    moody = "tive" in text and _MOOD.search(text)
-    if (
-        not (listed or moody or closed or same or _CLASSIFIES.search(asked))
-        or _OPTION.search(text)
-        or _CHOICES.search(text)
-    ):
+    asked = unquoted(text)
+    found = (
+        (any(map(text.__contains__, _LABEL_HINTS)) and _CHOOSES.search(asked) and _LABELS.search(text))
+        or ("tive" in text and _MOOD.search(text))
+        or (" or " in text and _TEXTS.search(text) and _EITHER.search(text))
+        or (("same" in text or "paraphras" in text) and _SAME.search(text))
+        or (any(map(text.__contains__, _CLASSIFY_HINTS)) and opens(_CLASSIFIES, asked))
+    )
+    if not found or goes_beyond(found) or _OPTION.search(text) or _CHOICES.search(text):
         return None
     return "classify", "The request asks for a label."
 
@@ -241,14 +242,14 @@ def tools(facts: Facts) -> Said:
 
 
 def schema(facts: Facts) -> Said:
-    """Tell extraction: the answer must fit a schema, material is there, and nothing but plain facts is asked for."""
+    """Tell extraction: the answer must fit a schema, and the request shows that plain fields are to be taken."""
     if not facts.schema:
         return None
     text = _ends(facts.text).strip()
-    material = facts.turn_files or len(text) >= _MATERIAL_CHARS or "\n" in text or ": " in text
-    if not material or _DEPTH.search(text) or _OPEN_QUESTION.search(text):
+    shown = (facts.turn_files and PRESENTS.fullmatch(text)) or is_record(text) or asks_fact_of_text(text)
+    if not (shown and not BEYOND.search(text)) and not takes(text):
         return None
-    return "extract", "The answer must fit a schema, and the request brings the material."
+    return "extract", "The answer must fit a schema, and the request asks for plain fields."
 
 
 def proof(facts: Facts) -> Said:
@@ -260,7 +261,7 @@ def proof(facts: Facts) -> Said:
 def word_problem(facts: Facts) -> Said:
     """Tell a word problem: one paragraph with several numbers, several sentences, and a question for a quantity."""
     text = _ends(facts.text).strip()
-    if "\n" in text or ". " not in text or not _QUANTITY.search(text) or len(_NUMBER.findall(text)) <= 1:
+    if "\n" in text or ". " not in text or not _QUANTITY.search(text) or len(NUMBER.findall(text)) <= 1:
         return None
     return "reason", "The request is a word problem."
 
@@ -275,22 +276,26 @@ def options(facts: Facts) -> Said:
 def ranking(facts: Facts) -> Said:
     """Tell a list that is to be put into a plain order: by size, by date, by the alphabet."""
     text = _ends(facts.text)
-    found = ("rank" in text or "sort" in text or "order" in text) and _SORTS.search(_unquoted(text))
-    return ("rank", "The request asks for a plain order.") if found else None
+    found = ("rank" in text or "sort" in text or "order" in text) and opens(_SORTS, unquoted(text))
+    return (
+        ("rank", "The request asks for a plain order.")
+        if found and "?" not in text and not goes_beyond(found)
+        else None
+    )
 
 
 def extraction(facts: Facts) -> Said:
     """Tell a request that begins with the word, and asks for no judgement."""
-    asked = _EXTRACTS.search(_unquoted(_ends(facts.text)))
-    return ("extract", "The request asks to extract.") if asked and not _DEPTH.search(asked.group()) else None
+    return ("extract", "The request asks to extract.") if takes(_ends(facts.text)) else None
 
 
 def passage(facts: Facts) -> Said:
     """Tell a question for a fact that brings the passage which holds the answer."""
     text = _ends(facts.text)
-    asked = _ASKED.search(text) if facts.turn_tokens >= _MATERIAL_TOKENS else None
+    asked = opens(_ASKED, text) if facts.turn_tokens >= _MATERIAL_TOKENS else None
     above = _ABOVE_TEXT.search(text)
-    plain = [found for found in (asked, above) if found and not _ASKS_DEPTH.search(found.group())]
+    above = above if above and speaks_of(text[above.end(1) :], above.group(1)) else None
+    plain = [found for found in (asked, above) if found and not BEYOND.search(found.group())]
     if not plain and not ("answer" in text and _FOUND_IN.search(text)):
         return None
     return "extract", "The request brings what the answer is to be taken from."
@@ -327,9 +332,8 @@ def in_english(*rules: Rule) -> Rule:
     """Return one rule that asks `rules` in order where the text is English, and is unsure elsewhere."""
 
     def english(facts: Facts) -> Said:
-        if not reads_english(facts.text):
-            return None
-        return next((said for rule in rules if (said := rule(facts)) is not None), None)
+        said = next((said for rule in rules if (said := rule(facts)) is not None), None)
+        return said if said is None or reads_english(facts.text) else None  # asked last: mostly nobody speaks
 
     english.__name__ = ", ".join(map(name_of, rules))
     vars(english)["rules"] = rules  # so that each can be asked alone
@@ -382,11 +386,6 @@ def _is_english(text: str) -> bool:
 
 def _has(pattern: re.Pattern[str], facts: Facts) -> bool:
     return pattern.search(_ends(facts.text)) is not None
-
-
-def _unquoted(text: str) -> str:
-    """Return a text without what it quotes: whoever quotes a request asks for something else."""
-    return _QUOTED.sub(" ", text) if '"' in text or "> " in text else text
 
 
 def _ends(text: str) -> str:
