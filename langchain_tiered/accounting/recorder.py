@@ -15,6 +15,7 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
     from langchain_tiered.types import LedgerEntry, Outcome
 
 
+_ALL: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
+"""Each recorder that is in use. LangChain tells those that were told of a call nothing when a later one refuses it."""
+
+
 class Recorder(BaseCallbackHandler):
     """Books every model call that it sees, one entry each, whoever makes the call and whatever becomes of it.
 
@@ -71,6 +76,7 @@ class Recorder(BaseCallbackHandler):
         self._cut: tuple[str, frozenset[str]] = ("", frozenset())
         self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
         self._depth = 0
+        _ALL[id(self)] = self
 
     def keep_within(self, metered: Metered) -> None:
         """Keep the calls within a budget: one that does not fit is not made."""
@@ -173,7 +179,11 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         params, is_tiered = more.get("invocation_params") or {}, (metadata or {}).get("ls_provider") == TIERED
         if self.metered is not None and not is_tiered:
-            self.metered.hold(run_id, said, params, metadata or {})
+            try:
+                self.metered.hold(run_id, said, params, metadata or {})
+            except Exception:
+                forget(run_id)
+                raise
         call = Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=params.get("tools") or ())
         call.is_tiered = is_tiered
         self._calls[run_id] = call
@@ -253,6 +263,12 @@ class Recorder(BaseCallbackHandler):
         if call.shown:
             self._shown.add(entry["id"])
         self.book([entry])
+
+
+def forget(run_id: UUID) -> None:
+    """Take a call that is not made from all that were told of its beginning: there is nothing to book."""
+    for recorder in filter(None, (known() for known in _ALL.valuerefs())):
+        recorder._calls.pop(run_id, None)  # noqa: SLF001  (our own)
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

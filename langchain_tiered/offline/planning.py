@@ -89,10 +89,12 @@ def reviewed(told: str) -> dict[str, Any]:
 
 
 def approved(told: str) -> dict[str, Any]:
-    """Return a verdict on each risky call: approved where the user's last words have all of it, and no doubt."""
+    """Return a verdict on each risky call: approved where what is asked for last has all of it, and no doubt."""
     messages = (_fenced_in(told, "request") or {}).get("messages") or ()
-    said = next((each.get("text", "") for each in reversed(messages) if each.get("role") == "user"), "")
-    words, unsure = _words(said), _UNSURE.search(said)
+    asked = {each["role"]: each.get("text", "") for each in messages if each.get("role") in {"user", "planner"}}
+    user = asked.get("user", "")
+    said = asked.get("planner", user)  # a planner asks for a part of what the user does
+    words, unsure = _words(said) & _words(user), _UNSURE.search(said)
     verdicts = []
     for call in _fenced_in(told, "calls") or ():
         unsaid = [name for name, value in call["arguments"].items() if not _words(value) <= words]

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config, set_config_context
-from langgraph.pregel.protocol import PregelProtocol
 
 from langchain_tiered.accounting.entries import HELD, call_metadata
-from langchain_tiered.accounting.recorder import recording
-from langchain_tiered.cascade.asked import AskedModel, Said
+from langchain_tiered.accounting.recorder import rebook, recording
+from langchain_tiered.cascade.asked import AskedModel, Said, with_schema
 from langchain_tiered.errors import ConfigurationError
-from langchain_tiered.orchestrator.workers import FunctionRunnable, given_by, json_in
+from langchain_tiered.orchestrator.workers import FunctionRunnable, given_by, json_in, reads_messages
 from langchain_tiered.types import Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
     from langchain_tiered.accounting.recorder import Recorder
-    from langchain_tiered.types import Role
+    from langchain_tiered.types import LedgerEntry, Outcome, Role
 
 AskedLike: TypeAlias = BaseChatModel | str | Tier | Runnable[Any, Any] | Callable[..., Any]
 Asking: TypeAlias = "Generator[Sequence[BaseMessage], Said, Any]"
@@ -60,28 +60,63 @@ class Asked:
     def run(self, asking: Asking, config: RunnableConfig | None, recorder: Recorder, run_id: str) -> Any:
         """Ask what `asking` wants to know, and return what it comes to."""
         with set_config_context(self._config(config, recorder, run_id)) as context:
-            return context.run(self._run, asking)
+            return context.run(self._run, asking, recorder)
 
     async def arun(self, asking: Asking, config: RunnableConfig | None, recorder: Recorder, run_id: str) -> Any:
         """Do what `run` does."""
         with set_config_context(self._config(config, recorder, run_id)) as context:
-            return await asyncio.create_task(self._arun(asking), context=context)
+            return await asyncio.create_task(self._arun(asking, recorder), context=context)
 
-    def _run(self, asking: Asking) -> Any:
-        try:
-            messages = next(asking)
-            while True:
-                messages = asking.send(self._said(messages))
-        except StopIteration as ended:
-            return ended.value
+    def _run(self, asking: Asking, recorder: Recorder) -> Any:
+        messages = next(asking)
+        while True:
+            before = len(recorder.entries)
+            try:
+                said = self._said(messages)
+            except StopIteration as error:  # of a model that reads its answers off an iterator
+                raise RuntimeError(self._no_answer_left) from error
+            with self._booked(recorder, before) as ended:
+                messages = asking.send(said)
+            if ended:
+                return ended[0]
 
-    async def _arun(self, asking: Asking) -> Any:
+    async def _arun(self, asking: Asking, recorder: Recorder) -> Any:
+        messages = next(asking)
+        while True:
+            before = len(recorder.entries)
+            try:
+                said = await self._asaid(messages)
+            except RuntimeError as error:  # which a coroutine makes of a StopIteration
+                if not isinstance(error.__cause__, StopIteration):
+                    raise
+                raise RuntimeError(self._no_answer_left) from error
+            with self._booked(recorder, before) as ended:
+                messages = asking.send(said)
+            if ended:
+                return ended[0]
+
+    @property
+    def _no_answer_left(self) -> str:
+        return f"Who is to {self.role} had no answer left."
+
+    @contextmanager
+    def _booked(self, recorder: Recorder, before: int) -> Iterator[list[Any]]:
+        """Book a model's call as what became of what it said; the list is given what the asking comes to, at its end.
+
+        A plan that came as the arguments of a tool call is no turn of a tool.
+        """
+        ended: list[Any] = []
+        outcome: Outcome = "rejected"
         try:
-            messages = next(asking)
-            while True:
-                messages = asking.send(await self._asaid(messages))
-        except StopIteration as ended:
-            return ended.value
+            yield ended
+        except StopIteration as end:
+            outcome = "accepted"
+            ended.append(end.value)
+        finally:
+            fresh = [entry for entry in recorder.entries[before:] if entry["role"] == self.role]
+            told = [entry for entry in fresh if self._model is not None and entry["outcome"] != "failed"]
+            corrected: list[LedgerEntry] = [{**entry, "outcome": outcome} for entry in told]
+            rebook(corrected, ensure_config())
 
     def _said(self, messages: Sequence[BaseMessage]) -> Said:
         if self._runnable is not None:
@@ -94,7 +129,9 @@ class Asked:
         return _whole(await cast("AskedModel", self._model).asaid(messages, self.schema))
 
     def _payload(self, messages: Sequence[BaseMessage]) -> Any:
-        return {"messages": list(messages)} if isinstance(self._runnable, PregelProtocol) else list(messages)
+        told = with_schema(messages, self.schema)
+        as_state = self._runnable is not None and reads_messages(self._runnable) == "state"
+        return {"messages": told} if as_state else told
 
     def _config(self, config: RunnableConfig | None, recorder: Recorder, run_id: str) -> RunnableConfig:
         around = ensure_config(config)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import ToolMessage, messages_from_dict
 from langgraph.config import get_config
 
 from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.ledger import Ledger, book
-from langchain_tiered.accounting.recorder import Recorder, rebook, recording
+from langchain_tiered.accounting.recorder import Recorder, forget, rebook, recording
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake, is_missing_recording
 from langchain_tiered.cascade.schemas import finder, is_too_deep
 from langchain_tiered.errors import (
@@ -19,12 +26,13 @@ from langchain_tiered.errors import (
     ModelNotBuiltError,
     NoAnswerAcceptedError,
 )
+from langchain_tiered.nodes.attempts import NOT_RUN
 from langchain_tiered.orchestrator.prompts import objected, work_prompt
 from langchain_tiered.orchestrator.results import Lane, Objection, Outcome, TaskResult
 from langchain_tiered.orchestrator.workers import Assignment, TieredWorker, given_by, json_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from uuid import UUID
 
     from langchain_core.messages import HumanMessage
     from langchain_core.runnables import RunnableConfig
@@ -44,8 +52,16 @@ class TooLateError(Exception):
     """A worker took longer than its task may."""
 
 
+class SelfCancelledError(Exception):
+    """A worker was cancelled from within: neither the run nor the task's time is up."""
+
+
 class _Watch(Recorder):
-    """Books the calls of one task, and notes which tools run: what they did is not to be done twice."""
+    """Books the calls of one try, and notes which tools run: what they did is not to be done twice.
+
+    Once closed, it lets nothing more begin. No thread can be ended from outside, so one that is left behind is stopped
+    where LangChain asks its handlers next: before a model is called, and before a tool runs.
+    """
 
     def __init__(self, metered: Metered | None, *, inside: bool) -> None:
         """Keep the calls within a budget; with `inside` the worker's own recorders do so, and only know it from here.
@@ -55,11 +71,55 @@ class _Watch(Recorder):
         super().__init__(None if inside else metered)
         self.shared = metered if inside else None
         self.tools: list[str] = []
+        self._closed, self._door = False, Lock()
+
+    def close(self) -> None:
+        """Let no model and no tool begin any more; those under way end, and what they cost is unknown."""
+        with self._door:
+            self._closed = self.raise_error = True
+        logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_unexpected)
+        self.abandon()
+
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[Any]], **more: Any) -> None:
+        """Book a call.
+
+        Raises:
+            TooLateError: If the try is over: the call is not made.
+        """
+        self._pass_call(more["run_id"])
+        super().on_chat_model_start(serialized, messages, **more)
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **more: Any) -> None:
+        """Do the same for a model of plain text."""
+        self._pass_call(more["run_id"])
+        super().on_llm_start(serialized, prompts, **more)
 
     def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, **more: Any) -> None:
-        """Note a tool."""
+        """Note a tool.
+
+        Raises:
+            TooLateError: If the try is over: the tool does not run.
+        """
         del input_str
-        self.tools.append(str((serialized or {}).get("name") or more.get("name") or "tool"))
+        self._pass("tool", str((serialized or {}).get("name") or more.get("name") or "tool"))
+
+    def _pass_call(self, call: UUID) -> None:
+        try:
+            self._pass("model")
+        except TooLateError:
+            forget(call)  # others were told of it
+            raise
+
+    def _pass(self, what: str, *tools: str) -> None:
+        with self._door:  # whoever closes reads the tools next: none may slip in between
+            if self._closed:
+                raise TooLateError(f"The {what} was not called: the task's time is up.")
+            self.tools += tools
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Keep out of the log what LangChain tells of a worker that was stopped: the task's result tells it."""
+    return "TooLateError(" not in record.getMessage()
 
 
 @dataclass(frozen=True)
@@ -102,13 +162,32 @@ class Tries:
 
     def __init__(self, errand: Errand) -> None:
         self.errand, self.task = errand, errand.task
-        self.recorder = _Watch(errand.metered, inside=isinstance(errand.worker, TieredWorker))
+        self._watches: list[_Watch] = []
+        self._told: list[str] = []
         before = errand.before
         self._above = before["tier"] if before is not None and errand.objection is not None else None
         self._tries, self._tier, self._booked = 0, self._above, list[Any]()
         self._problem: str | None = None
         self.spent, self.output = False, ""
         self.config: RunnableConfig = {}
+
+    @property
+    def entries(self) -> list[LedgerEntry]:
+        """What the task has paid in this run: also, from the worker's own state, before an interrupt or a crash."""
+        entries = [entry for entry in self._booked if entry.get("run_id") == self.errand.run_id]
+        for watch in self._watches:
+            entries = book(entries, watch.entries)
+        return entries
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools that have run: those seen, and before them those that only the worker's own state tells of."""
+        seen = [name for watch in self._watches for name in watch.tools]
+        return [*(Counter(self._told) - Counter(seen)).elements(), *seen]
+
+    def close(self) -> None:
+        """End the try: whoever is left behind in it calls no model and no tool any more."""
+        self._watches[-1].close()
 
     def payload(self) -> Any:
         """Return what the worker is called with now, `config` beside it."""
@@ -118,27 +197,36 @@ class Tries:
         told = objected(errand.objection, errand.before) if errand.objection is not None else None
         if self._problem is not None:
             told = {**(told or {}), "problem": self._problem}
-        request = errand.request if task["sees_request"] else None
         metadata = call_metadata(role="answer", tier=None, run_id=errand.run_id, task_id=task["id"])
         around = get_config()
-        self.config = recording({**around, "tags": [*(around.get("tags") or ()), HELD]}, self.recorder, metadata)
+        watch = _Watch(errand.metered, inside=isinstance(errand.worker, TieredWorker))
+        self._watches.append(watch)
+        self.config = recording({**around, "tags": [*(around.get("tags") or ()), HELD]}, watch, metadata)
         metered = errand.metered
         remaining = metered.meter.remaining_usd if metered is not None and metered.downgrades else None
-        messages = work_prompt(task, results, request, told)
+        messages = work_prompt(task, results, errand.request, told)
         payload = errand.worker.payload(Assignment(task, messages, results, self._above, errand.run_id, remaining))
         if isinstance(errand.worker, TieredWorker):
             self._tier = payload["route"]["tier"]
         return payload
 
     def gave(self, output: object) -> bool:
-        """Read what the worker gave; tell whether it is tried again."""
+        """Read what the worker gave; tell whether it is tried again.
+
+        Raises:
+            Exception: If it is nothing that JSON has a form for.
+        """
+        if isinstance(output, Mapping):
+            self._told += _run_in(output.get("messages"))
         given = given_by(output)
-        self._booked += given.ledger
+        self._booked += _mappings(given.ledger)
         self._tier = given.tier or self._tier
         self.output = given.text
         if given.spent and self.errand.metered is not None:
             return self._ran_out()
         self._problem = self._wrong_with(given.text, given.value)
+        if given.spent:
+            self.output, self._problem = "", "The worker's own budget is spent."
         return self._again()
 
     def failed(self, error: Exception) -> bool:
@@ -148,9 +236,12 @@ class Tries:
             Exception: `error` itself, where no other try could help: a bad key, a missing recording, a wrong setting, a
                 human's answer that is no decision.
         """
-        if isinstance(error, TooLateError):
-            self.recorder.abandon()  # its calls are under way, and may be charged for
-        failure = failure_of(error, of_call=self.recorder.raised(error))
+        watch = self._watches[-1]
+        if isinstance(error, TooLateError | SelfCancelledError):
+            watch.close()  # its calls are under way, and may be charged for
+        self._booked += _mappings(getattr(error, "ledger", None))
+        self._told += _run_in_attempts(getattr(error, "attempts", None))
+        failure = failure_of(error, of_call=watch.raised(error))
         hopeless = isinstance(error, (ConfigurationError, InvalidDecisionError, ModelNotBuiltError))
         hopeless = hopeless or is_missing_recording(error)
         if hopeless or (failure is not None and is_callers_mistake(failure)):
@@ -166,8 +257,7 @@ class Tries:
     def lane(self, stored: list[str] | None) -> Lane:
         """Return what the task leaves behind."""
         outcome: Outcome = "done" if self._problem is None else "failed"
-        run_id = self.errand.run_id
-        entries = book([e for e in self._booked if e.get("run_id") == run_id], self.recorder.entries)
+        entries = self.entries
         if outcome == "done":
             entries = self._accepted(entries)
         before = self.errand.before
@@ -181,7 +271,7 @@ class Tries:
             tier=self._tier,
             cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
             attempts=self._tries + (before["attempts"] if before is not None else 0),
-            tools=[*(before["tools"] if before is not None else ()), *self.recorder.tools],
+            tools=[*(before["tools"] if before is not None else ()), *self.tools],
             stored=stored,
         )
         return Lane(result=result, ledger=entries, spent=self.spent)
@@ -200,9 +290,9 @@ class Tries:
         if not text.strip():
             return "The worker said nothing."
         if (schema := self.task["output_schema"]) is None:
-            return None
+            return None if _is_plain(value) else "The result holds a number that JSON has no form for."
         found = json_in(text) if value is None else value
-        if found is None or is_too_deep(found):
+        if found is None or is_too_deep(found) or not _is_plain(found):
             return "The result is no JSON of the wanted schema."
         wrong = finder(schema)(found)
         return f"The result does not fit the wanted schema. {' '.join(wrong[:5])}" if wrong else None
@@ -211,7 +301,7 @@ class Tries:
         worker = self.errand.worker
         if self._problem is None or self._tries >= MOST_TRIES:
             return False
-        if self.recorder.tools:
+        if self.tools:
             self._problem = f"{self._problem} It is not tried again, because its tools have run."
             return False
         self._above = self._tier
@@ -253,5 +343,43 @@ def _is_out_of_budget(error: Exception) -> bool:
 
 
 def _tier_of(error: Exception) -> str | None:
-    attempts: Any = getattr(error, "attempts", None)
-    return attempts[-1]["tier"] if attempts else None
+    attempts = _mappings(getattr(error, "attempts", None))
+    return attempts[-1].get("tier") if attempts else None
+
+
+def _mappings(entries: object) -> list[Any]:
+    """Return what can be ledger entries: a worker's state, and an error of somebody else's, may hold anything."""
+    listed = entries if isinstance(entries, list | tuple) else ()
+    return [entry for entry in listed if isinstance(entry, Mapping)]
+
+
+def _run_in(messages: object) -> list[str]:
+    """Return the names of the tools that messages tell of, each call once; one that was rejected has not run."""
+    calls: dict[str, str] = {}
+    for message in messages if isinstance(messages, list | tuple) else ():
+        if isinstance(message, ToolMessage) and _has_run(message):
+            calls[message.tool_call_id] = message.name or "tool"
+    return list(calls.values())
+
+
+def _has_run(message: ToolMessage) -> bool:
+    told = message.response_metadata.get("review")
+    rejected = isinstance(told, Mapping) and told.get("decision") == "reject"
+    return not (rejected or message.name == "hand_up" or message.content == NOT_RUN)
+
+
+def _run_in_attempts(attempts: object) -> list[str]:
+    """Do the same for the attempts that stand on an error; those of somebody else's may be anything."""
+    written = [each for attempt in _mappings(attempts) for each in _mappings(attempt.get("messages"))]
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        return _run_in(messages_from_dict(written))
+    return []
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether JSON has a form for each number in a value: not for `NaN` and `Infinity`."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True

@@ -20,6 +20,12 @@ MOST_PROBLEMS = 10
 LONGEST_ID = 64
 """How long a task's id may be, in characters."""
 
+_INTEGERS = range(-(2**63), 2**64)
+"""Those that a checkpointer can store."""
+
+_OTHER_NAMES = {"depends_on": ("dependencies", "deps"), "instruction": ("description", "task")}
+"""What models write for names of the schema that nothing has enforced."""
+
 
 class PlannedTask(TypedDict):
     """One task of a plan."""
@@ -108,6 +114,8 @@ def read_plan(told: object, most_tasks: int) -> tuple[Plan | None, list[str]]:
         told: What the planner said, as plain values.
         most_tasks: How many tasks a plan may have.
     """
+    if isinstance(told, list):
+        told = {"mode": "plan", "tasks": told}
     if not isinstance(told, Mapping):
         return None, ["It is no JSON object of the plan's schema."]
     answer, listed = told.get("answer"), told.get("tasks") or []
@@ -162,12 +170,33 @@ def _read_tasks(listed: Any, most_tasks: int) -> tuple[list[PlannedTask], list[s
     if len(listed) > most_tasks:
         return [], [f"The plan has {len(listed)} tasks, and may have {most_tasks}. Join some."]
     tasks, problems = [], []
-    for place, told in enumerate(listed, 1):
+    for place, each in enumerate(listed, 1):
+        told = _with_our_names(each, place)
         found = _problems_of(told)
         problems += [f"Task {place}: {problem}" for problem in found]
         if not found:
             tasks.append(_task_of(told))
     return tasks, problems
+
+
+def _with_our_names(told: Any, place: int) -> Any:
+    """Return a task under the names and in the types of the schema, where it is plain what was meant."""
+    if not isinstance(told, Mapping):
+        return told
+    task = dict(told)
+    for name, others in _OTHER_NAMES.items():
+        if task.get(name) is None:
+            task[name] = next((task[other] for other in others if task.get(other) is not None), None)
+    task["id"] = f"task_{place}" if task.get("id") is None else _as_id(task["id"])
+    if isinstance(task["depends_on"], list):
+        task["depends_on"] = [_as_id(need) for need in task["depends_on"]]
+    if task.get("kind") not in TASKS:
+        task["kind"] = "reason"
+    return task
+
+
+def _as_id(told: Any) -> Any:
+    return str(told) if isinstance(told, int) and not isinstance(told, bool) else told
 
 
 def _problems_of(told: Any) -> list[str]:
@@ -181,11 +210,34 @@ def _problems_of(told: Any) -> list[str]:
         found.append("it has no instruction.")
     if needs is not None and not (isinstance(needs, list) and all(isinstance(need, str) for need in needs)):
         found.append("depends_on must be a list of ids.")
-    if told.get("kind") not in (None, *TASKS):
-        found.append(f"its kind must be one of {', '.join(TASKS)}.")
     if schema is not None and (not isinstance(schema, Mapping) or is_too_deep(schema)):
         found.append("output_schema must be a JSON schema, or null.")
+    elif _has_huge_number(schema):
+        found.append("output_schema holds a number that is too large.")
     return found
+
+
+def _has_huge_number(value: Any) -> bool:
+    if isinstance(value, (Mapping, list)):
+        return any(map(_has_huge_number, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, int) and value not in _INTEGERS
+
+
+def _without_patterns(schema: Any) -> Any:
+    """Return a planner's schema without its regular expressions: one that runs for ever would stop the whole process.
+
+    They are dropped wherever they stand, as a reference may make a rule of any part.
+    """
+    if isinstance(schema, list):
+        return [_without_patterns(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {name: each for name, each in schema.items() if name != "patternProperties"}
+    return {name: _without_patterns(each) for name, each in kept.items() if not _is_pattern(name, each)}
+
+
+def _is_pattern(name: str, value: Any) -> bool:
+    return name == "pattern" and isinstance(value, str)  # else it is a field of that name
 
 
 def _task_of(told: Mapping[str, Any]) -> PlannedTask:
@@ -196,8 +248,8 @@ def _task_of(told: Mapping[str, Any]) -> PlannedTask:
         inputs=inputs if isinstance(inputs, str) else str(inputs),
         sees_request=bool(told.get("sees_request")),
         depends_on=list(dict.fromkeys(need.strip() for need in told.get("depends_on") or ())),
-        kind=told.get("kind") or "reason",
-        output_schema=dict(told["output_schema"]) if told.get("output_schema") else None,
+        kind=told["kind"],
+        output_schema=_without_patterns(told["output_schema"]) or None if told.get("output_schema") else None,
     )
 
 

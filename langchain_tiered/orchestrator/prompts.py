@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_tiered.fences import fenced
+from langchain_tiered.middleware.reviewer import TASK, TaskTold, task_told
 from langchain_tiered.workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -112,12 +113,20 @@ def work_prompt(
 ) -> list[BaseMessage]:
     """Return what a worker is told: its task, and its inputs as data. Nothing else of the thread is there.
 
+    The message is marked with who says what of it, for who reviews risky calls. No provider is sent that mark.
+
     Args:
         task: The task.
         results: What the tasks have given that it depends on, by id.
-        request: The user's last message, where the planner lets the worker see it.
+        request: The user's last message; the worker sees it where the planner lets it.
         objection: What was wrong with an earlier result of the task, or `None`.
     """
+    data: dict[str, Any] = {"inputs": task["inputs"], "results": dict(results), "objection": dict(objection or {})}
+    told = TaskTold(
+        request=_own_words(request),
+        instruction=task["instruction"],
+        data={name: part for name, part in data.items() if part},
+    )
     parts = [task["instruction"]]
     if task["output_schema"] is not None:
         parts.append(fenced("schema", task["output_schema"]) + "\nAnswer with JSON alone that fits this schema.")
@@ -127,13 +136,23 @@ def work_prompt(
         parts.append(fenced("results", dict(results)))
     if objection is not None:
         parts.append(fenced("objection", dict(objection)) + "\nAn earlier result was not good enough. Do it better.")
-    blocks = [] if request is None or isinstance(request.content, str) else list(request.content)
+    seen = request if task["sees_request"] else None
+    blocks = [] if seen is None or isinstance(seen.content, str) else list(seen.content)
     texts = [block if isinstance(block, str) else block.get("text", "") for block in blocks]
     media = [block for block in blocks if isinstance(block, dict) and "text" not in block]
-    if request is not None:
-        parts.append(fenced("request", request.content if isinstance(request.content, str) else " ".join(texts)))
+    if seen is not None:
+        parts.append(fenced("request", seen.content if isinstance(seen.content, str) else " ".join(texts)))
     text = "\n\n".join(parts)
-    return [SystemMessage(_WORK), HumanMessage([{"type": "text", "text": text}, *media] if media else text)]
+    content: Any = [{"type": "text", "text": text}, *media] if media else text
+    return [SystemMessage(_WORK), HumanMessage(content, additional_kwargs={TASK: dict(told)})]
+
+
+def _own_words(request: HumanMessage | None) -> str:
+    """Return what a user says in a message; that of an orchestrator around this one quotes its own user."""
+    if request is None:
+        return ""
+    around = task_told(request)
+    return str(request.text) if around is None else around["request"]
 
 
 def review_prompt(request: str, plan: Plan, results: Sequence[TaskResult]) -> list[BaseMessage]:

@@ -37,6 +37,13 @@ UNREADABLE = Review("failed", "The review could not be read, so nothing is accep
 """What stands for a review that makes no sense, twice."""
 
 
+EMPTY = Review("failed", "The reviewer accepted results that say nothing.", [], "")
+"""What stands for a review that is satisfied with nothing."""
+
+
+_NOT_GOOD = "It is not good enough."
+
+
 class ReviewNode(Node):
     """Asks the reviewer."""
 
@@ -72,9 +79,11 @@ class ReviewNode(Node):
         return Recorder(metered_of(self.budget, state, state["course"]["id"]))
 
     def _command(self, state: State, review: Review, recorder: Recorder) -> Command[str]:
+        text = (review.answer.strip() or _merged(state)) if review.verdict == "satisfied" else ""
+        if review.verdict == "satisfied" and not text.strip():
+            review = EMPTY
         update: State = {"ledger": recorder.drain(), "results": _judged(state["results"], review)}
         if review.verdict == "satisfied":
-            text = review.answer.strip() or _merged(state)
             return Command(goto=END, update={**update, **answered(text)})
         if review.verdict == "failed":
             return Command(goto=END, update={**update, **failed(review.reason, state["results"])})
@@ -98,7 +107,7 @@ def _reviewed(state: State) -> Asking:
     if review is None:
         said = yield mended(messages, said, problems)
         review, _ = read_review(said.value, ids)
-    return review or UNREADABLE
+    return review or _against_any(said.value, ids) or UNREADABLE
 
 
 def read_review(told: object, ids: list[str]) -> tuple[Review | None, list[str]]:
@@ -111,17 +120,37 @@ def read_review(told: object, ids: list[str]) -> tuple[Review | None, list[str]]
     reason, answer = str(told.get("reason") or ""), told.get("answer")
     if verdict != "needs_revision":
         return Review(verdict, reason, [], answer if isinstance(answer, str) else ""), []
+    objections, problems = _objections(listed, reason, ids)
+    if not objections and not problems:
+        problems.append("verdict is 'needs_revision', and revisions names no task.")
+    return (None, problems) if problems else (Review(verdict, reason, objections, ""), [])
+
+
+def _objections(listed: Any, reason: str, ids: list[str]) -> tuple[list[Objection], list[str]]:
+    """Return what is to be done again, and what is wrong with how that is told."""
+    if isinstance(listed, Mapping) and "task" not in listed:
+        listed = [{"task": name, "problem": problem} for name, problem in listed.items()]
     objections, problems = [], []
-    for each in listed if isinstance(listed, list) else []:
+    for each in listed if isinstance(listed, list) else [listed]:
         name = each.get("task") if isinstance(each, Mapping) else each
         if name not in ids:
             problems.append(f"revisions names {str(name)[:100]!r}, which is no task. Tasks: {', '.join(ids)}.")
             continue
         told_problem = each.get("problem") if isinstance(each, Mapping) else None
-        objections.append(Objection(task=name, problem=str(told_problem or reason or "It is not good enough.")))
-    if not objections and not problems:
-        problems.append("verdict is 'needs_revision', and revisions names no task.")
-    return (None, problems) if problems else (Review(verdict, reason, objections, ""), [])
+        objections.append(Objection(task=name, problem=str(told_problem or reason or _NOT_GOOD)))
+    return objections, problems
+
+
+def _against_any(told: object, ids: list[str]) -> Review | None:
+    """Return what a second review comes to that does not say rightly what is to be done again; all, if it names none.
+
+    `None` where it sends nothing back.
+    """
+    if not isinstance(told, Mapping) or told.get("verdict") != "needs_revision":
+        return None
+    reason = str(told.get("reason") or _NOT_GOOD)
+    named, _ = _objections(told.get("revisions") or [], reason, ids)
+    return Review("needs_revision", reason, named or [Objection(task=name, problem=reason) for name in ids], "")
 
 
 def _judged(results: list[TaskResult], review: Review) -> list[TaskResult]:

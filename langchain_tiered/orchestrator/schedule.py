@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from langchain_tiered.orchestrator.plans import dependants, in_order
@@ -74,6 +74,20 @@ class Schedule:
             self._places -= 1
             starts.append(Start(self.order[place], opens=True))
         return starts
+
+    def all_handed(self) -> None:
+        """Note that all tasks were handed over already."""
+        self._handed = len(self.order)
+
+    def takes(self, name: str) -> bool:
+        """Take the turn of a task that has ended before; tell whether it is its turn: what it depends on is known."""
+        place = self._place_of[name]
+        if place not in self._ready:
+            return False
+        self._ready.remove(place)
+        heapify(self._ready)
+        self._places -= 1
+        return True
 
     def ended(self, name: str, result: TaskResult | None) -> None:
         """Note what came of a task; `None` where it gives nothing new."""

@@ -10,12 +10,14 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from langchain.agents import create_agent
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
+from langchain_core.language_models import BaseLanguageModel
+from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.runnables import Runnable, RunnableSequence, RunnableWithFallbacks
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import DynamicRunnable
 from langgraph.graph import END, START, StateGraph
 from langgraph.pregel.protocol import PregelProtocol
 from pydantic import BaseModel
@@ -25,7 +27,7 @@ from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.review import LoopReview
 from langchain_tiered.models import Placeholder, setting
 from langchain_tiered.nodes import route_by_tier
-from langchain_tiered.nodes.answering import AnswerNode
+from langchain_tiered.nodes.answering import HAND_UP, AnswerNode, may_hand_up
 from langchain_tiered.nodes.checking import CheckNode, Judge, raised
 from langchain_tiered.nodes.ladder import Ladder, run_context
 from langchain_tiered.nodes.loop import LoopNode, ToolTierLoop
@@ -109,18 +111,37 @@ def worker_of(worker: object) -> Worker:
     Raises:
         ConfigurationError: If it is nothing that could.
     """
-    if isinstance(worker, BaseChatModel):
-        return _MessagesWorker(worker, as_state=False)
-    if isinstance(worker, PregelProtocol):
-        return _MessagesWorker(worker, as_state=True)
     if isinstance(worker, Runnable):
-        return _TaskWorker(worker)
+        reads = reads_messages(worker)
+        return _TaskWorker(worker) if reads is None else _MessagesWorker(worker, as_state=reads == "state")
     if callable(worker) and not isinstance(worker, type):
         return _TaskWorker(FunctionRunnable(worker))
     raise ConfigurationError(
         f"worker={worker!r} cannot work. Pass an agent, a chat model, any runnable, a function of the task, or None "
         "for the tiers."
     )
+
+
+def reads_messages(runnable: Runnable[Any, Any]) -> Literal["list", "state"] | None:
+    """Return in which form a model, or a graph, reads messages, whatever is wrapped around it; `None` for all else."""
+    inner: Any = runnable
+    while (within := _within(inner)) is not None:
+        inner = within
+    if isinstance(inner, PregelProtocol):
+        return "state"
+    # The model of `init_chat_model` that is configured in the run is none by its class.
+    return "list" if isinstance(inner, BaseLanguageModel) or hasattr(type(inner), "bind_tools") else None
+
+
+def _within(runnable: Any) -> Any:
+    """Return what reads the input of a runnable that is wrapped around it; `None` where there is nothing inside."""
+    if isinstance(runnable, RunnableBindingBase):
+        return runnable.bound
+    if isinstance(runnable, RunnableWithFallbacks):
+        return runnable.runnable
+    if isinstance(runnable, DynamicRunnable):
+        return runnable.default
+    return runnable.first if isinstance(runnable, RunnableSequence) else None
 
 
 class _MessagesWorker:
@@ -250,13 +271,16 @@ def _tier_node(
     middleware: tuple[AgentMiddleware[Any, Any, Any], ...],
     lacks: Sequence[str],
 ) -> Runnable[Any, Any]:
+    offers = may_hand_up(tier, lacks)
+    tools = [tool for tool in tools if tool is not HAND_UP]
     # Where there is no tool there is nothing to review, and a hook around tools would make a node for them.
     added = any(getattr(each, "tools", ()) for each in middleware)
     middleware = tuple(each for each in middleware if tools or added or not isinstance(each, LoopReview))
     if not (tools or middleware):
         return AnswerNode(tier, ladder, lacks=lacks)
     outermost = ToolTierLoop(tier, ladder, Judge(ladder), system_prompt=None, lacks=lacks, leaves_message=True)
-    loop = create_agent(Placeholder(), list(tools), middleware=[outermost, *middleware], state_schema=LoopState)
+    bound = [*tools, *([HAND_UP] if offers else [])]
+    loop = create_agent(Placeholder(), bound, middleware=[outermost, *middleware], state_schema=LoopState)
     return LoopNode(tier, ladder, loop, {})
 
 
@@ -268,7 +292,9 @@ def given_by(output: object) -> Given:
         tier = route.get("tier") if isinstance(route, Mapping) else None
         ledger = list(output.get("ledger") or ())
         value = plain(output.get("structured_response"))
-        output = output["messages"][-1]
+        output = _as_message(output["messages"][-1])
+    elif isinstance(output, Mapping) and output.keys() == {"role", "content"}:
+        output = _as_message(output)
     told = getattr(output, "response_metadata", None) or {}
     if tier is None and isinstance(told.get("route"), Mapping):
         tier = told["route"].get("tier")
@@ -284,6 +310,17 @@ def given_by(output: object) -> Given:
     return Given(text, value, tier, ledger, bool(told.get("budget_exceeded")))
 
 
+def _as_message(told: Any) -> Any:
+    """Return a message in one of LangChain's short forms as one; all else stays what it is."""
+    if isinstance(told, (BaseMessage, str)):
+        return told
+    try:
+        (message,) = convert_to_messages([told])
+    except (ValueError, NotImplementedError, TypeError, KeyError, AttributeError):
+        return told
+    return message
+
+
 def plain(value: object) -> Any:
     """Return a value as JSON-plain values; what JSON has no form for becomes its words."""
     if isinstance(value, BaseModel):
@@ -297,8 +334,8 @@ def _plain(value: object) -> Any:
 
 def json_in(text: str) -> Any:
     """Return the JSON value in a text, also where words or a fence stand around it; `None` where there is none."""
-    begin, end = text.find("{"), text.rfind("}")
-    for part in (text, text[begin : end + 1] if 0 <= begin < end else ""):
+    spans = sorted((text.find(begin), text.rfind(end)) for begin, end in ("{}", "[]"))
+    for part in (text, *(text[begin : end + 1] for begin, end in spans if 0 <= begin < end)):
         try:
             return json.loads(part)
         except (ValueError, RecursionError):
@@ -314,6 +351,10 @@ def in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
     def call() -> None:
         try:
             said.set_result(context.run(function, *args))
+        except StopIteration as error:  # a future cannot hand it on: it would end whoever waits
+            stopped = RuntimeError("The worker had no answer left.")
+            stopped.__cause__ = error
+            said.set_exception(stopped)
         except BaseException as error:  # noqa: BLE001  (handed to whoever waits)
             said.set_exception(error)
 

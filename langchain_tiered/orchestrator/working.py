@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import HumanMessage
-from langchain_core.runnables.config import set_config_context
+from langchain_core.runnables.config import ensure_config
+from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.func import task as langgraph_task
 from langgraph.graph import END
@@ -25,17 +26,25 @@ from langgraph.types import Command
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.cascade.schemas import import_validators
+from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.events import stream_writer
 from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of
 from langchain_tiered.orchestrator import events
-from langchain_tiered.orchestrator.attempts import OUT_OF_BUDGET, Errand, TooLateError, Tries, skipped
+from langchain_tiered.orchestrator.attempts import (
+    OUT_OF_BUDGET,
+    Errand,
+    Tries,
+    skipped,
+)
+from langchain_tiered.orchestrator.calling import acalled, called, is_async
 from langchain_tiered.orchestrator.endings import delegated, out_of_budget, raises
+from langchain_tiered.orchestrator.plans import dependants
 from langchain_tiered.orchestrator.results import Lane
 from langchain_tiered.orchestrator.schedule import Schedule
-from langchain_tiered.orchestrator.workers import TieredWorker, in_thread
+from langchain_tiered.orchestrator.workers import TieredWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from langchain_core.runnables import RunnableConfig
 
@@ -73,11 +82,20 @@ class WorkNode(Node):
         self.crew = crew
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
-        """Do the tasks, and go to the review."""
+        """Do the tasks, and go to the review.
+
+        Raises:
+            ConfigurationError: If the worker is an async function, which only `ainvoke` can call.
+        """
         del config
         recorder = Recorder()
         work = _Round(self.crew, input, recorder)
         with accounted(input, input["course"]["id"], recorder):
+            if is_async(self.crew.worker.runnable):
+                told = (
+                    "The worker is an async function, which a sync run cannot call. Call `ainvoke`, or pass a sync one."
+                )
+                raise ConfigurationError(told)
             work.done()
             return self._command(input, work)
 
@@ -119,56 +137,100 @@ class _Round:
         self.spent = False
         self._writer = stream_writer()
         self._gates: dict[str, Future[bool | None]] = {}
-        self._open = 0
+        self._open: set[str] = set()
+        self._waiting: set[str] = set()
+        self._parked: set[str] = set()
         self._interrupts: list[Any] = []
         self._error: BaseException | None = None
 
     def done(self) -> None:
         """Do the tasks."""
         token = _ROUND.set(self)
-        lanes: dict[Future[Lane], str] = {}
+        lanes: dict[str, Future[Lane]] = {}
         try:
+            for name in self._stored():
+                lanes[name] = _HAND(name)
+            self._read(lanes)
             while True:
                 for name in self._due():
-                    lanes[_HAND(name)] = name
+                    lanes[name] = _HAND(name)
                 if not self._open:
                     break
-                for lane in concurrent.futures.wait(lanes, return_when=concurrent.futures.FIRST_COMPLETED).done:
-                    self._ended(lanes.pop(lane), lane.exception(), lane)
+                under_way = {lanes[name]: name for name in self._open}
+                for lane in concurrent.futures.wait(under_way, return_when=concurrent.futures.FIRST_COMPLETED).done:
+                    self._ended(under_way[lane], lane.exception(), lane)
+        except BaseException as error:
+            self._error = self._error or error
+            raise
         finally:
-            self._release()
+            self._release(self._gates)
             _ROUND.reset(token)
-        concurrent.futures.wait(lanes)
+        concurrent.futures.wait(lanes.values())
         self._raise()
 
     async def adone(self) -> None:
         """Do what `done` does."""
         token = _ROUND.set(self)
-        lanes: dict[asyncio.Future[Lane], str] = {}
+        lanes: dict[str, asyncio.Future[Lane]] = {}
         try:
+            for name in self._stored():
+                lanes[name] = _AHAND(name)
+            await self._arrived(lanes)
+            self._read(lanes)
             while True:
                 for name in self._due():
-                    lanes[_AHAND(name)] = name
+                    lanes[name] = _AHAND(name)
                 if not self._open:
                     break
-                ended, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+                under_way = {lanes[name]: name for name in self._open}
+                ended, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 for lane in ended:
-                    self._ended(lanes.pop(lane), lane.exception(), lane)
+                    self._ended(under_way[lane], lane.exception(), lane)
+        except BaseException as error:
+            self._error = self._error or error
+            raise
         finally:
-            self._release()
+            self._release(self._gates)
             _ROUND.reset(token)
-        await asyncio.gather(*lanes, return_exceptions=True)
+        await asyncio.gather(*lanes.values(), return_exceptions=True)
         self._raise()
+
+    def _stored(self) -> Iterable[str]:
+        """Return what is handed over at once: in a run that is resumed all tasks, since any may have ended before.
+
+        They wait. What was paid must be known before one of them begins, or the budget would count it too late.
+        """
+        if not get_config().get("configurable", {}).get(_RESUMING):
+            return []
+        self._gates = {task["id"]: Future() for task in self.schedule.order}
+        self.schedule.all_handed()
+        return list(self._gates)
+
+    async def _arrived(self, lanes: Mapping[str, asyncio.Future[Lane]]) -> None:
+        """Let LangGraph bring what is stored. Those that wait at their gates are told apart from it by having begun."""
+        for _ in range(_TURNS):
+            if all(lane.done() or name in self._waiting for name, lane in lanes.items()):
+                return
+            await asyncio.sleep(0)
+
+    def _read(self, lanes: Mapping[str, Any]) -> None:
+        """Take what had ended before the run was broken off: first what it paid, then what came of it."""
+        done = {name: lane for name, lane in lanes.items() if lane.done() and lane.exception() is None}
+        for lane in done.values():
+            self._pay(lane.result())
+        for name, lane in done.items():
+            if self.schedule.takes(name):
+                self._ended(name, None, lane)
 
     def results(self) -> list[TaskResult]:
         """Return what came of all tasks, in the plan's order."""
         known = {**self.before, **self.schedule.results}
         touched = {task["id"] for task in self.schedule.order}
+        left = touched - self.schedule.results.keys()
+        left -= self.before.keys() - self.schedule.again  # nobody has anything against those
         why = OUT_OF_BUDGET if self.spent else "It was not begun."
         return [
-            skipped(task, why, self.before.get(task["id"]))
-            if task["id"] in touched and task["id"] not in self.schedule.results
-            else known[task["id"]]
+            skipped(task, why, self.before.get(task["id"])) if task["id"] in left else known[task["id"]]
             for task in self.tasks
         ]
 
@@ -181,34 +243,46 @@ class _Round:
                 self._gates[name] = Future()
                 new.append(name)
             if start.opens:
-                self._open += 1
+                self._open.add(name)
                 self._gates[name].set_result(True)
+        self._release(self._parked.intersection(new))
         return new
 
     def _ended(self, name: str, error: BaseException | None, lane: Any) -> None:
         """Note how a task ended. An error that is none of its worker's ends the run, once all under way have ended."""
-        self._open -= 1
+        self._open.discard(name)
         if isinstance(error, GraphInterrupt):
             self._interrupts += error.args[0]
             self.schedule.interrupted()
+            self._parked |= dependants(self.tasks, {name})
+            self._release(self._parked)
             return
         if error is not None:
             self._error = self._error or error
             self.schedule.closed = True
+            self._release(self._gates)
             return
         left: Lane = lane.result()
-        self.recorder.book(left["ledger"])
-        if self.metered is not None:
-            self.metered.catch_up(left["ledger"])  # paid before a crash or an interrupt
+        self._pay(left)
         if left["spent"]:
             self.spent = self.schedule.closed = True
+            self._release(self._gates)
         self.schedule.ended(name, left["result"])
         if left["result"] is not None:
             self._writer(events.ended(left["result"]))
 
-    def _release(self) -> None:
-        """Let go who waits for a turn that does not come: `False` to end, `None` to wait for the human with the run."""
-        for gate in self._gates.values():
+    def _pay(self, left: Lane) -> None:
+        self.recorder.book(left["ledger"])
+        if self.metered is not None:
+            self.metered.catch_up(left["ledger"])  # paid before a crash or an interrupt
+
+    def _release(self, names: Iterable[str]) -> None:
+        """Let go who waits for a turn that does not come: `False` to end, `None` to wait for the human with the run.
+
+        At once, and not when all others have ended: where the caller has set `max_concurrency`, each that waits takes a
+        place that one under way may need.
+        """
+        for gate in [self._gates[name] for name in names if name in self._gates]:
             if not gate.done():
                 gate.set_result(None if self._interrupts or self._error is not None else False)
 
@@ -223,16 +297,14 @@ class _Round:
         begun = self._begun(name, self._gates[name].result())
         if not isinstance(begun, Tries):
             return begun
-        more = True
+        more, runnable = True, self.crew.worker.runnable
         while more:
             try:
-                output = self._called(begun)
+                more = begun.gave(called(runnable, begun, self.crew.timeout_s))
             except GraphBubbleUp:
                 raise
             except Exception as error:  # noqa: BLE001  (whatever a worker raises; told apart there)
                 more = self._failed(begun, error)
-            else:
-                more = begun.gave(output)
         stored, store = None, get_runtime().store
         if begun.is_long and store is not None:
             stored = self._place(name)
@@ -241,19 +313,18 @@ class _Round:
 
     async def alane(self, name: str) -> Lane:
         """Do what `lane` does."""
+        self._waiting.add(name)
         begun = self._begun(name, await asyncio.wrap_future(self._gates[name]))
         if not isinstance(begun, Tries):
             return begun
-        more = True
+        more, runnable = True, self.crew.worker.runnable
         while more:
             try:
-                output = await self._acalled(begun)
+                more = begun.gave(await acalled(runnable, begun, self.crew.timeout_s))
             except GraphBubbleUp:
                 raise
             except Exception as error:  # noqa: BLE001  (as in `lane`)
                 more = self._failed(begun, error)
-            else:
-                more = begun.gave(output)
         stored, store = None, get_runtime().store
         if begun.is_long and store is not None:
             stored = self._place(name)
@@ -288,47 +359,22 @@ class _Round:
             )
         )
 
-    def _called(self, tries: Tries) -> Any:
-        """Call the worker; one that hangs is left behind in its thread."""
-        payload, runnable = tries.payload(), self.crew.worker.runnable
-        with set_config_context(tries.config) as context:
-            if self.crew.timeout_s is None:
-                return context.run(runnable.invoke, payload, tries.config)
-            said: Future[Any] = context.run(in_thread, runnable.invoke, payload, tries.config)
-        if not concurrent.futures.wait([said], self.crew.timeout_s).done:
-            raise self._late()
-        return said.result()
-
-    async def _acalled(self, tries: Tries) -> Any:
-        """Do what `_called` does."""
-        payload, runnable = tries.payload(), self.crew.worker.runnable
-        with set_config_context(tries.config) as context:
-            said = asyncio.create_task(_awaited(runnable.ainvoke, payload, tries.config), context=context)
-            try:
-                ended, _ = await asyncio.wait({said}, timeout=self.crew.timeout_s)
-            finally:
-                said.cancel()
-        if not ended:
-            raise self._late()
-        return said.result()
-
     def _failed(self, tries: Tries, error: Exception) -> bool:
         """Tell whether a task is tried again. A budget that is to raise does so."""
         try:
             more = tries.failed(error)
         except Exception:
-            self.recorder.book(tries.recorder.entries)  # they stand on the error
+            self.recorder.book(tries.entries)  # they stand on the error
             raise
         if not (tries.spent and raises(self.crew.budget)):
             return more
-        self.recorder.book(tries.recorder.entries)
+        self.recorder.book(tries.entries)
         raise error
 
-    def _late(self) -> TooLateError:
-        return TooLateError(f"It took longer than {self.crew.timeout_s:g} s.")
-
     def _place(self, name: str) -> list[str]:
-        return ["orchestrator", self.state["course"]["id"], name]
+        # An orchestrator in a task of another one has the same run: the outer task tells them apart.
+        outer = str(ensure_config()["metadata"].get("tiered_task_id") or "")
+        return ["orchestrator", self.state["course"]["id"], *([outer] if outer else []), name]
 
 
 _ROUND: ContextVar[_Round] = ContextVar("langchain_tiered_round")
@@ -349,5 +395,8 @@ _HAND, _AHAND = _MAKE(_lane, name="task"), _MAKE(_alane, name="task")
 """Hand a task to LangGraph, which runs it, and stores what it leaves behind."""
 
 
-async def _awaited(call: Callable[..., Any], payload: Any, config: Mapping[str, Any]) -> Any:
-    return await call(payload, config)
+_RESUMING = "__pregel_resuming"
+"""Where LangGraph says that a run goes on behind a checkpoint, as it says it to the graphs within."""
+
+_TURNS = 200
+"""How many turns of the event loop what is stored is waited for; LangGraph needs fewer than ten."""

@@ -9,8 +9,9 @@ import pytest
 from fakes import REFUND, ask, fail, in_turn, model, say
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.messages.tool import tool_call
+from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
@@ -38,6 +39,7 @@ from reviews import (
 from langchain_tiered import ReviewMiddleware, collect_ledger
 from langchain_tiered.errors import InvalidDecisionError, ModelNotBuiltError
 from langchain_tiered.middleware import BudgetMiddleware
+from langchain_tiered.middleware.reviewer import review_prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -494,3 +496,46 @@ def test_a_budget_that_does_not_hold_the_review_leaves_the_call_to_a_human(
     first = run(made, ask(REFUND), THREAD)
     assert (refunds, judge.calls, roles(first)) == ([], 0, [("answer", "tool_turn")])
     assert "budget" in first["__interrupt__"][0].value["action_requests"][0]["description"]
+
+
+# The mark of a planned task.
+
+MARK: dict[str, Any] = {"request": "Refund 7.", "instruction": "Refund what it names.", "data": {"results": {"a": "7"}}}
+
+
+def shown(message: HumanMessage, *later: Any) -> list[dict[str, Any]]:
+    """Return the messages that a reviewer is shown."""
+    prompt = review_prompt([message, *later], AIMessage("", tool_calls=[]), [])
+    told: list[dict[str, Any]] = json.loads(prompt.split("<request>\n")[1].split("\n</request>")[0])["messages"]
+    return told
+
+
+@pytest.mark.parametrize("later", [[], [HumanMessage("Mend it.")]])
+def test_a_planned_task_is_told_by_who_says_what_and_nothing_of_it_as_the_users(later: list[Any]) -> None:
+    message = HumanMessage("Refund what it names. 7 and 999", additional_kwargs={"tiered_task": MARK})
+    with set_config_context({"metadata": {"tiered_task_id": "pay"}}) as context:
+        told = context.run(shown, message, *later)
+    assert told[:2] == [
+        {"role": "user", "text": "Refund 7."},
+        {
+            "role": "planner",
+            "text": "Refund what it names.",
+            "attached": [{"type": "results", "text": json.dumps({"a": "7"})}],
+        },
+    ]
+    assert "999" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("mark", "metadata"),
+    [
+        (MARK, {}),
+        ("Refund 7.", {"tiered_task_id": "pay"}),
+        ({**MARK, "request": None}, {"tiered_task_id": "pay"}),
+        ({"request": "Refund 7."}, {"tiered_task_id": "pay"}),
+    ],
+)
+def test_a_mark_outside_of_a_task_or_a_broken_one_is_not_believed(mark: Any, metadata: dict[str, Any]) -> None:
+    message = HumanMessage("What I say.", additional_kwargs={"tiered_task": mark})
+    with set_config_context({"metadata": metadata}) as context:
+        assert context.run(shown, message) == [{"role": "user", "text": "What I say."}]

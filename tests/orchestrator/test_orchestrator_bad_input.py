@@ -173,7 +173,7 @@ def test_megabytes_are_cut_with_a_note_and_the_whole_is_in_the_store(mode: str, 
 
 
 @both
-@pytest.mark.parametrize("said", ["Looks fine to me.", "", review("maybe"), sends_back(), sends_back(nobody="No.")])
+@pytest.mark.parametrize("said", ["Looks fine to me.", "", review("maybe")])
 def test_a_review_that_makes_no_sense_is_mended_once(mode: str, said: str) -> None:
     team = Team(plan(task("a")), said, review())
     assert run(create_orchestrator(tiers=team.tiers), ask(), mode)["verdict"] == "satisfied"

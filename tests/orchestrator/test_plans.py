@@ -21,7 +21,7 @@ def told(*tasks: Any, mode: str = "plan") -> dict[str, Any]:
     [
         (None, "no JSON object"),
         ("1. Read it. 2. Answer.", "no JSON object"),
-        ([], "no JSON object"),
+        ([], "no tasks"),
         ({}, "no tasks"),
         (told(), "no tasks"),
         ({"mode": "plan", "tasks": "read it"}, "no tasks"),
@@ -31,11 +31,12 @@ def told(*tasks: Any, mode: str = "plan") -> dict[str, Any]:
         (told("read it"), "Task 1: it is no object"),
         (told({**task("a"), "id": ""}), "Task 1: its id"),
         (told({**task("a"), "id": "x" * 65}), "Task 1: its id"),
-        (told({**task("a"), "id": 7}), "Task 1: its id"),
+        (told({**task("a"), "id": ["a"]}), "Task 1: its id"),
+        (told({**task("a"), "id": True}), "Task 1: its id"),
         (told({**task("a"), "instruction": " "}), "no instruction"),
         (told({**task("a"), "depends_on": "b"}), "depends_on must be a list"),
-        (told({**task("a"), "kind": "magic"}), "its kind must be one of"),
         (told({**task("a"), "output_schema": "a list"}), "output_schema must be"),
+        (told({**task("a"), "output_schema": {"anyOf": [{"maximum": 2**64}]}}), "a number that is too large"),
         (told(task("a"), task("a")), "Two tasks have the id 'a'"),
         (told(task("a", "a")), "'a' depends on itself"),
         (told(task("a", "b")), "'a' depends on 'b', which is no task"),
@@ -63,6 +64,44 @@ def test_a_plan_is_read_whole_with_defaults() -> None:
         "output_schema": None,
     }
     assert plan["tasks"][1]["depends_on"] == ["a"]
+
+
+def test_a_plan_in_a_form_of_its_own_is_understood() -> None:
+    plan, problems = read_plan(
+        [
+            {"id": 1, "description": "Read it.", "kind": "magic"},
+            {"task": "Count it.", "dependencies": [1], "kind": ["reason"]},
+            {"id": "c", "instruction": "Say it.", "task": "ignored", "deps": ["task_2"], "kind": "classify"},
+        ],
+        100,
+    )
+    assert (plan is not None, problems) == (True, [])
+    read = [
+        (each["id"], each["instruction"], each["depends_on"], each["kind"]) for each in (plan or {"tasks": []})["tasks"]
+    ]
+    assert read == [
+        ("1", "Read it.", [], "reason"),
+        ("task_2", "Count it.", ["1"], "reason"),
+        ("c", "Say it.", ["task_2"], "classify"),
+    ]
+
+
+def test_a_planners_schema_keeps_no_regular_expression_and_all_else() -> None:
+    endless = {"type": "string", "pattern": "^(a+)+$", "minLength": 2}
+    schema = {
+        "properties": {"pattern": {"type": "string"}, "a": endless},
+        "patternProperties": {"^(a+)+$": {}},
+        "anyOf": [{"items": endless}, {"$ref": "#/default"}],
+        "default": endless,
+    }
+    plan, _ = read_plan(told({**task("a"), "output_schema": schema}), 100)
+    tame = {"type": "string", "minLength": 2}
+    assert plan is not None
+    assert plan["tasks"][0]["output_schema"] == {
+        "properties": {"pattern": {"type": "string"}, "a": tame},
+        "anyOf": [{"items": tame}, {"$ref": "#/default"}],
+        "default": tame,
+    }
 
 
 def test_several_tasks_are_never_delegated_unreviewed() -> None:

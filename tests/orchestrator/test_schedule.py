@@ -96,3 +96,19 @@ def test_a_revision_looks_at_what_depends_on_it_and_does_that_again_only_where_i
     changed.due()
     assert changed.has_changed(planned(*tasks)[1])
     assert changed.results["c"] == before["c"]
+
+
+def test_what_had_ended_before_takes_no_place_and_lets_its_dependants_begin() -> None:
+    work = schedule(task("a"), task("b"), task("c", "b"), task("d", "c"), places=1)
+    work.all_handed()
+    assert not work.takes("c")  # what it depends on is not known
+    assert work.takes("b")
+    work.ended("b", result("b"))
+    assert work.takes("c")
+    work.ended("c", result("c"))
+    assert not work.takes("c")
+    starts = work.due()
+    assert [(start.task["id"], start.opens) for start in starts] == [("a", True)]
+    assert work.due() == []
+    work.ended("a", result("a"))
+    assert opened(work) == ["d"]

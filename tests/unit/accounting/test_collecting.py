@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextvars import copy_context
 
+import pytest
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from unit.accounting.fakes_accounting import mini
 
@@ -14,6 +15,10 @@ from langchain_tiered.accounting import (
     collect_ledger,
     rebook,
 )
+from langchain_tiered.accounting.budget import Budget
+from langchain_tiered.accounting.metering import Metered
+from langchain_tiered.accounting.recorder import Recorder, recording
+from langchain_tiered.errors import BudgetExceededError
 
 # Collecting.
 
@@ -39,6 +44,18 @@ def test_outer_block_sees_the_inner_ones_calls() -> None:
         inner, nested = work(None), RunnableLambda(work).invoke("x")
         mini().invoke("hi")
     assert (len(inner), len(nested), len(outer)) == (1, 1, 3)
+
+
+def test_a_call_that_a_budget_holds_back_is_no_call() -> None:
+    outer = Recorder()
+    with collect_ledger() as ledger:
+        held = Recorder(Metered(Budget(run_limit_usd=1e-9), [], None))
+        around = recording(recording({}, outer, {}), held, {})
+        with pytest.raises(BudgetExceededError):
+            mini().invoke("hi", around)
+        mini().invoke("hi")
+        outer.abandon()
+    assert (len(ledger), ledger.total_usd is not None, outer.entries) == (1, True, [])
 
 
 async def test_blocks_in_concurrent_tasks_do_not_mix() -> None:
