@@ -150,6 +150,7 @@ class Models:
         """What models are built with, such as a `temperature`."""
         self._built: dict[str, BaseChatModel] = {}
         self._unknown: set[str] = set()
+        self._kept: tuple[Sequence[Tier], tuple[int, int], tuple[TierFacts, ...]] | None = None
         self._lock = Lock()
 
     def of(self, tier: Tier, context: object = None, fallback: int = 0) -> BaseChatModel:
@@ -194,7 +195,13 @@ class Models:
 
     def facts(self, tiers: Sequence[Tier], context: object = None) -> tuple[TierFacts, ...]:
         """Return what is known of the tiers in a run with `context`; a model that cannot be built yet is unknown."""
-        return tuple(self._facts(tier, context) for tier in tiers)
+        if context is not None or self._priced or not isinstance(tiers, tuple):
+            return tuple(self._facts(tier, context) for tier in tiers)
+        kept = self._kept
+        if kept is None or kept[0] is not tiers or kept[1] != (len(self._built), len(self._unknown)):
+            found = tuple(self._facts(tier) for tier in tiers)  # may build models, and so comes before the counts
+            kept = self._kept = (tiers, (len(self._built), len(self._unknown)), found)
+        return kept[2]
 
     async def afacts(self, tiers: Sequence[Tier], context: object = None) -> tuple[TierFacts, ...]:
         """Do what `facts` does without blocking the event loop."""
@@ -225,7 +232,7 @@ class Models:
             return tier.fallbacks[fallback - 1]
         return setting(context, field_of(tier.name, "model")) or tier.model
 
-    def _facts(self, tier: Tier, context: object) -> TierFacts:
+    def _facts(self, tier: Tier, context: object = None) -> TierFacts:
         profile = self._profile(tier, context)
         window = profile.get("max_input_tokens")
         limits = [limit for limit in (window, tier.max_input_tokens) if limit is not None]

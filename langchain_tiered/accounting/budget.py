@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import count
 from math import fsum
+from operator import itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -175,7 +176,7 @@ class Meter:
             entries: The ledger of the thread, as it is stored.
             run_id: The run; entries that it has booked already count for both limits.
         """
-        meter, booked = cls(budget), book(None, entries)
+        meter, booked = cls(budget), _booked(entries)
         # The known costs are added up at once: a ledger may be long, and this is done in every run.
         costs = [entry["cost_usd"] for entry in booked]
         known = [cost for cost in costs if cost is not None]
@@ -347,6 +348,20 @@ def _is_above_zero(value: object) -> bool:
 
 def _usd(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(repr(float(value)))
+
+
+_READ = itemgetter("id", "cost_usd", "run_id", "model")
+"""All that a meter reads of an entry."""
+
+
+def _booked(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+    """Return each entry once, as the reducer of the ledger leaves them; those of a stored ledger mostly are."""
+    told = list(entries)
+    try:
+        ids = {read[0] for read in map(_READ, told)}
+    except KeyError:  # an older version's
+        return book(None, told)
+    return told if len(ids) == len(told) else book(None, told)
 
 
 def _sum_usd(costs: Iterable[float]) -> Decimal:
