@@ -74,6 +74,7 @@ studio: $(VENV)/.dev  ## Open the graphs in LangGraph Studio
 bench: $(VENV)/.dev  ## Measure overhead, checks, waiting and the offline server against baselines
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/chat_model.py
+	$(BIN)/python benchmarks/middleware.py
 	$(BIN)/python benchmarks/cascade.py
 	$(BIN)/python benchmarks/budget.py
 	$(BIN)/python benchmarks/server.py
