@@ -6,7 +6,8 @@ python benchmarks/middleware.py --quick  # twenty seconds, rougher, writes nothi
 ```
 
 The agent answers with two model calls and a tool between them, over a real client and a server without latency. Ours
-and the empty one take turns in short rounds, in one process; a ratio is the median of the rounds' own ratios of CPU time.
+and the empty one take turns in short rounds, in one process; a ratio is the median of the rounds' own ratios of CPU
+time.
 """
 
 from __future__ import annotations
