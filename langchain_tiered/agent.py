@@ -29,7 +29,6 @@ from langchain_tiered.routing.facts import tool_facts
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.state import LoopState, TieredInput, TieredOutput, TieredState
-from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,13 +124,10 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     own_fields = {**_public_fields(middleware), **_own_fields(state_schema)}
     _distinct([HAND_UP, *tools])
     known = tool_facts(tools)
-    floor = place_of(policy.floor_of("tools", ladder.facts) or tiers[0].name, tiers)
     makers = _Makers(ladder, middleware, response_format, system_prompt, own_fields, context)
 
     builder = _builder(own_fields, context, structured=response_format is not None)
-    # A tier that all requests are pinned to has the tools, wherever it stands.
-    below = frozenset(tier.name for tier in tiers[:floor] if tier.name != policy.pin)
-    made = {}
+    made, below = {}, ladder.below_tools
     for tier in tiers:
         given = [*(() if tier.name in below else tools), *tier.tools]
         made[tier.name] = makers.node(tier, given, known.names + known.provider if tier.name in below else ())

@@ -77,6 +77,12 @@ class Ladder:
             for tier in self.tiers
         )
 
+    @cached_property
+    def below_tools(self) -> frozenset[str]:
+        """The tiers that the tools do not go to: those below the floor of tool work, save one that all is pinned to."""
+        floor = place_of(self.policy.floor_of("tools", self.facts) or self.tiers[0].name, self.tiers)
+        return frozenset(tier.name for tier in self.tiers[:floor] if tier.name != self.policy.pin)
+
     def step(self, state: Mapping[str, Any], attempts: Sequence[Attempt]) -> Step:
         """Ask the engine what follows the last of `attempts`."""
         route: Route = state["route"]

@@ -30,7 +30,7 @@ from langchain_tiered.nodes import route_by_tier
 from langchain_tiered.nodes.answering import HAND_UP, AnswerNode, may_hand_up
 from langchain_tiered.nodes.checking import CheckNode, Judge, raised
 from langchain_tiered.nodes.ladder import Ladder, run_context
-from langchain_tiered.nodes.loop import LoopNode, ToolTierLoop
+from langchain_tiered.nodes.loop import LoopNode, TierLoop, ToolTierLoop
 from langchain_tiered.routing.facts import facts_of, tool_facts
 from langchain_tiered.routing.rules import classify_by_rules
 from langchain_tiered.state import LoopState, Run, TieredState
@@ -252,11 +252,10 @@ def _tier_graph(
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """Return the tiers and their check, the route being known."""
     builder = StateGraph(TieredState)
-    floor = place_of(ladder.policy.floor_of("tools", ladder.facts) or ladder.tiers[0].name, ladder.tiers)
-    for place, tier in enumerate(ladder.tiers):
-        below = place < floor and tier.name != ladder.policy.pin
-        given = [*(() if below else tools), *tier.tools]
-        builder.add_node(tier.name, _tier_node(ladder, tier, given, middleware, known.names if below else ()))
+    for tier in ladder.tiers:
+        below = tier.name in ladder.below_tools
+        given, lacks = [*(() if below else tools), *tier.tools], known.names + known.provider if below else ()
+        builder.add_node(tier.name, _tier_node(ladder, tier, given, middleware, lacks))
         builder.add_edge(tier.name, "check")
     names = [tier.name for tier in ladder.tiers]
     builder.add_node("check", CheckNode(ladder), destinations=(*names, END))
@@ -278,7 +277,8 @@ def _tier_node(
     middleware = tuple(each for each in middleware if tools or added or not isinstance(each, LoopReview))
     if not (tools or middleware):
         return AnswerNode(tier, ladder, lacks=lacks)
-    outermost = ToolTierLoop(tier, ladder, Judge(ladder), system_prompt=None, lacks=lacks, leaves_message=True)
+    kind = ToolTierLoop if tools else TierLoop
+    outermost = kind(tier, ladder, Judge(ladder), system_prompt=None, lacks=lacks, leaves_message=True)
     bound = [*tools, *([HAND_UP] if offers else [])]
     loop = create_agent(Placeholder(), bound, middleware=[outermost, *middleware], state_schema=LoopState)
     return LoopNode(tier, ladder, loop, {})

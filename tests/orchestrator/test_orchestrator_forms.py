@@ -298,6 +298,14 @@ def test_a_tier_with_tools_of_its_own_can_hand_up_what_it_lacks_tools_for() -> N
     assert [convert_to_openai_tool(each)["function"]["name"] for each in team.nano.bound[0]] == ["clock", "hand_up"]
 
 
+def test_a_tier_below_the_providers_tools_can_hand_up() -> None:
+    up = AIMessage("", tool_calls=[tool_call(name="hand_up", args={"reason": "It needs a search."}, id="call_1")])
+    team = Team(plan(task("a")), review(), nano=up, mini="better")
+    result = create_orchestrator(tiers=team.tiers, tools=[{"type": "web_search"}]).invoke(ask())
+    assert outputs(result) == {"a": "better"}
+    assert [convert_to_openai_tool(each)["function"]["name"] for each in team.nano.bound[0]] == ["hand_up"]
+
+
 def test_orchestrators_in_the_tasks_of_another_keep_their_long_results_apart() -> None:
     store = InMemoryStore()
     inner = create_orchestrator(
