@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from langchain_tiered.accounting.rates import price_usd
@@ -28,6 +29,9 @@ HELD = "nostream"
 
 TIERED = "langchain-tiered"
 """The provider that a `TieredChatModel` names. It costs nothing itself: its tiers' calls are booked one by one."""
+
+_ON_TERMS = frozenset({"answer", "classify", "judge", "plan", "review"})
+"""The roles that are asked of a tier, and paid for on its terms."""
 
 LOOP_NODE = "model"
 """The node of a `create_agent` loop that calls the agent's own model."""
@@ -75,6 +79,7 @@ class Call:
     """A model call that is under way."""
 
     metadata: Mapping[str, Any]
+    role: Role
     started: float
     held: bool
     tools: Sequence[Any] = ()
@@ -92,31 +97,29 @@ class Call:
 
 
 def entry_of(
-    run_id: UUID,
-    call: Call,
-    response: LLMResult | None,
-    tokens: Tokens,
-    outcome: Outcome,
-    unread: Mapping[str, Any] | None = None,
+    run_id: UUID, call: Call, said: Said, tokens: Tokens, outcome: Outcome, unread: Mapping[str, Any] | None = None
 ) -> LedgerEntry:
     """Return the entry of a call that has ended; `unread` is what the provider told where its client read nothing."""
-    metadata, role, latency_s = call.metadata, role_of(call.metadata), call.latency_s
-    ours = "tiered_role" in metadata  # else "tier" is a word of the user's own
-    told = unread or getattr(message_of(response), "response_metadata", {})
-    model, calls = _model_name(response, told, metadata), provider_calls(message_of(response))
+    metadata, latency_s = call.metadata, call.latency_s
+    told = unread or said.metadata
+    model, calls = _model_name(said, told, metadata), provider_calls(said.message)
+    rates, factor = terms_of(metadata, call.role)
     terms = {
         "provider": metadata.get("ls_provider") or told.get("model_provider"),
         "service_tier": told.get("service_tier"),
-        **terms_of(metadata, role),
+        "rates": rates,
+        "factor": factor,
     }
-    searches: dict[str, Any] = {"web_searches": calls.web_searches, "file_searches": calls.file_searches}
-    cost_usd = None if calls.unpriced else price_usd(model, tokens, **terms, **searches)
+    cost_usd = None
+    if not calls.unpriced:
+        searches = {"web_searches": calls.web_searches, "file_searches": calls.file_searches}
+        cost_usd = price_usd(model, tokens, **terms, **searches)
     entry = LedgerEntry(
         id=str(run_id),
         run_id=metadata.get("tiered_run_id"),
         task_id=metadata.get("tiered_task_id"),
-        role=role,
-        tier=metadata.get("tier") if ours else None,
+        role=call.role,
+        tier=metadata.get("tier") if "tiered_role" in metadata else None,  # else it is a word of the user's own
         model=model,
         input_tokens=tokens.input_tokens,
         cached_tokens=tokens.cached_tokens,
@@ -126,7 +129,7 @@ def entry_of(
         latency_s=latency_s,
         outcome=outcome,
     )
-    if cost_usd is not None and any(searches.values()):
+    if cost_usd is not None and (calls.web_searches or calls.file_searches):
         entry["tools_usd"] = cost_usd - (price_usd(model, tokens, **terms) or 0.0)
     return entry
 
@@ -168,17 +171,14 @@ def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
     return metadata.get("tier") not in nodes or nodes[-2:] == [metadata.get("tier"), LOOP_NODE]
 
 
-def terms_of(metadata: Mapping[str, Any], role: Role) -> dict[str, Any]:
-    """Return the tier's own terms of price. They are not those of the other models that are called on its behalf."""
-    if role not in {"answer", "classify", "judge", "plan", "review"} and not metadata.get("tiered_own_terms"):
-        return {}
-    rates, own, called = (metadata.get(name) for name in ("tiered_rates", "tiered_model", "ls_model_name"))
+def terms_of(metadata: Mapping[str, Any], role: Role) -> tuple[Rates | str | None, float]:
+    """Return the tier's own rates and factor. They are not those of the other models that are called on its behalf."""
+    if role not in _ON_TERMS and not metadata.get("tiered_own_terms"):
+        return None, 1.0
+    rates, own, called = metadata.get("tiered_rates"), metadata.get("tiered_model"), metadata.get("ls_model_name")
     if own is not None and called is not None and own != called:
         rates = None  # another model, which a middleware has put in the tier's place
-    return {
-        "rates": Rates(**rates) if isinstance(rates, dict) else rates,
-        "factor": metadata.get("tiered_price_factor", 1.0),
-    }
+    return Rates(**rates) if isinstance(rates, dict) else rates, metadata.get("tiered_price_factor", 1.0)
 
 
 def _own_name(model: BaseChatModel | str) -> str | None:
@@ -188,30 +188,47 @@ def _own_name(model: BaseChatModel | str) -> str | None:
     return named(model)[0]
 
 
-def message_of(response: LLMResult | None) -> BaseMessage | None:
-    """Return the first message of a response: with several to choose from, each tells the usage of all."""
-    first = next((generation for choices in (response.generations if response else ()) for generation in choices), None)
-    return getattr(first, "message", None)
+class Said(NamedTuple):
+    """What a model has said in a call, as far as it is booked: nothing, where the call broke before."""
+
+    message: BaseMessage | None = None
+    """The first message of several to choose from: each tells the usage of all."""
+
+    output: Mapping[str, Any] = MappingProxyType({})
+    """What stands beside the messages."""
+
+    @classmethod
+    def of(cls, response: LLMResult | None) -> Said:
+        """Read it out of LangChain's form."""
+        if response is None:
+            return NOTHING
+        first = next((generation for choices in response.generations for generation in choices), None)
+        return cls(getattr(first, "message", None), response.llm_output or {})
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the provider told of the message."""
+        return self.message.response_metadata if self.message is not None else {}
+
+    @property
+    def tokens(self) -> Tokens:
+        """What the call used, as far as it is told."""
+        usage = getattr(self.message, "usage_metadata", None)
+        return tokens_of(usage or self.output.get("token_usage") or self.metadata.get("token_usage"))
+
+    @property
+    def is_replayed(self) -> bool:
+        """Tell whether it came out of LangChain's own cache, which marks it: nothing was used, nothing is paid."""
+        usage = getattr(self.message, "usage_metadata", None)
+        return usage is not None and usage.get("total_cost") == 0
 
 
-def tokens_in(response: LLMResult | None) -> Tokens:
-    """Return what a response says that its call used."""
-    message = message_of(response)
-    told = getattr(message, "response_metadata", {})
-    output = (response.llm_output if response else None) or {}
-    return tokens_of(getattr(message, "usage_metadata", None) or output.get("token_usage") or told.get("token_usage"))
+NOTHING = Said()
 
 
-def _model_name(response: LLMResult | None, told: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
-    output = (response.llm_output if response else None) or {}
-    return (
-        told.get("model_name") or told.get("model") or output.get("model_name") or metadata.get("ls_model_name") or None
-    )
-
-
-def is_replayed(message: BaseMessage | None) -> bool:
-    """Tell whether an answer came out of LangChain's own cache, which marks it: nothing was used, nothing is paid."""
-    return (getattr(message, "usage_metadata", None) or {}).get("total_cost") == 0
+def _model_name(said: Said, told: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    names = told.get("model_name") or told.get("model") or said.output.get("model_name")
+    return names or metadata.get("ls_model_name") or None
 
 
 def unread_on(error: BaseException) -> dict[str, Any]:
@@ -228,9 +245,9 @@ def unread_on(error: BaseException) -> dict[str, Any]:
     return body if isinstance(body, dict) and isinstance(body.get("usage"), dict) else {}
 
 
-def may_be_charged(error: BaseException, call: Call) -> bool:
-    """Tell whether a call that failed may have cost something."""
-    if call.streamed or not isinstance(error, Exception):
+def may_be_charged(error: BaseException, *, streamed: bool = False) -> bool:
+    """Tell whether a call that failed may have cost something; `streamed`: a part of its answer had come."""
+    if streamed or not isinstance(error, Exception):
         return True
     failure, refused = failure_of(error, of_call=True), has_status(error)
     if failure is None:

@@ -114,6 +114,7 @@ class Metered:
         own = [tool for tool in tools if _is_run_by_app(tool)]
         most = next((params[name] for name in _MOST if isinstance(params.get(name), int)), None)
         tier = str(metadata.get("tier"))
+        rates, factor = terms_of(metadata, role)
         provided = tuple(str(tool.get("type")) for tool in tools if not _is_run_by_app(tool))
         return estimate_usd(
             metadata.get("ls_model_name"),
@@ -122,7 +123,8 @@ class Metered:
             # A copy: the calls of other threads end meanwhile, and their entries come in.
             output_tokens=likely_output_tokens(list(self._entries.values()), tier, role=role, max_tokens=most),
             provider=metadata.get("ls_provider"),
-            **terms_of(metadata, role),
+            rates=rates,
+            factor=factor,
         )
 
 

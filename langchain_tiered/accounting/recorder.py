@@ -23,14 +23,13 @@ from langchain_core.tracers.context import register_configure_hook
 
 from langchain_tiered.accounting.entries import (
     HELD,
+    NOTHING,
     TIERED,
     Call,
+    Said,
     entry_of,
-    is_replayed,
     may_be_charged,
-    message_of,
     role_of,
-    tokens_in,
     unread_on,
 )
 from langchain_tiered.accounting.ledger import Ledger
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     from langchain_tiered.accounting.metering import Metered
     from langchain_tiered.types import LedgerEntry, Outcome
 
+
+_NONE: frozenset[str] = frozenset()
 
 _ALL: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
 """Each recorder that is in use. LangChain tells those that were told of a call nothing when a later one refuses it."""
@@ -73,7 +74,7 @@ class Recorder(BaseCallbackHandler):
         self._fresh: dict[str, LedgerEntry] = {}
         self._shown: set[str] = set()
         self._bound: tuple[str, Sequence[Any]] = ("", ())
-        self._cut: tuple[str, frozenset[str]] = ("", frozenset())
+        self._cut: tuple[str, frozenset[str]] = ("", _NONE)
         self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
         self._depth = 0
         _ALL[id(self)] = self
@@ -111,7 +112,7 @@ class Recorder(BaseCallbackHandler):
 
         LangChain completes them: half of `{"amount": 1000}` would be run as `{"amount": 10}`.
         """
-        return self._cut[1] if entry_id == self._cut[0] else frozenset()
+        return self._cut[1] if entry_id == self._cut[0] else _NONE
 
     def raised(self, error: BaseException) -> bool:
         """Tell whether an error came out of a model call itself, not out of what stands around it."""
@@ -153,7 +154,7 @@ class Recorder(BaseCallbackHandler):
             BudgetExceededError: If a budget does not hold the call.
         """
         del serialized
-        self._start([each for turn in messages for each in turn], run_id, tags, metadata, more)
+        self.began(run_id, [each for turn in messages for each in turn], tags or (), metadata or {}, _params(more))
 
     def on_llm_start(
         self,
@@ -167,24 +168,29 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         """Do the same for a model of plain text."""
         del serialized
-        self._start(prompts, run_id, tags, metadata, more)
+        self.began(run_id, prompts, tags or (), metadata or {}, _params(more))
 
-    def _start(
+    def began(
         self,
-        said: Sequence[Any],
         run_id: UUID,
-        tags: list[str] | None,
-        metadata: dict[str, Any] | None,
-        more: Mapping[str, Any],
+        said: Sequence[Any],
+        tags: Sequence[str],
+        metadata: Mapping[str, Any],
+        params: Mapping[str, Any],
     ) -> None:
-        params, is_tiered = more.get("invocation_params") or {}, (metadata or {}).get("ls_provider") == TIERED
+        """Remember when a call began and what its config says of it: what both of the above come to.
+
+        Raises:
+            BudgetExceededError: If a budget does not hold the call.
+        """
+        is_tiered = metadata.get("ls_provider") == TIERED
         if self.metered is not None and not is_tiered:
             try:
-                self.metered.hold(run_id, said, params, metadata or {})
+                self.metered.hold(run_id, said, params, metadata)
             except Exception:
                 forget(run_id)
                 raise
-        call = Call(metadata or {}, perf_counter(), held=HELD in (tags or ()), tools=params.get("tools") or ())
+        call = Call(metadata, role_of(metadata), perf_counter(), HELD in tags, tools=params.get("tools") or ())
         call.is_tiered = is_tiered
         self._calls[run_id] = call
 
@@ -210,24 +216,31 @@ class Recorder(BaseCallbackHandler):
             call.shown = not call.held and bool(part.get("text"))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
+        """Book a call that was answered; see `ended`."""
+        self.ended(run_id, Said.of(response))
+
+    def ended(self, run_id: UUID, said: Said) -> None:
         """Book a call that was answered: `tool_turn` if it calls tools, else `accepted`.
 
         A tier's answer is `rejected` until a check accepts it, so that a run which raises leaves it rightly booked.
         One out of LangChain's own cache used nothing and costs nothing.
         """
-        message = message_of(response)
-        if (call := self._calls.pop(run_id, None)) is not None and not (call.is_tiered and not is_replayed(message)):
-            calls = isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls)
-            replayed = is_replayed(message)
-            tokens = Tokens(0, 0, 0, 0) if replayed else tokens_in(response)
-            is_answer = role_of(call.metadata) == "answer"
-            outcome: Outcome = "tool_turn" if calls else "rejected" if is_answer else "accepted"
-            entry = entry_of(run_id, call, response, tokens, outcome)
-            if replayed:
-                entry["cost_usd"] = 0.0
-            self._end(call, entry)
+        call = self._calls.pop(run_id, None)
+        if call is None or (call.is_tiered and not said.is_replayed):
+            return
+        calls = isinstance(said.message, AIMessage) and (said.message.tool_calls or said.message.invalid_tool_calls)
+        outcome: Outcome = "tool_turn" if calls else "rejected" if call.role == "answer" else "accepted"
+        replayed = said.is_replayed
+        entry = entry_of(run_id, call, said, Tokens(0, 0, 0, 0) if replayed else said.tokens, outcome)
+        if replayed:
+            entry["cost_usd"] = 0.0
+        self._end(run_id, call, entry)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Book a call that failed; see `broke`."""
+        self.broke(run_id, error, Said.of(kwargs.get("response")))
+
+    def broke(self, run_id: UUID, error: BaseException, said: Said = NOTHING) -> None:
         """Book a call that failed, with what it cost.
 
         - The provider told the usage before it broke off, or on the error: the price of that.
@@ -238,28 +251,29 @@ class Recorder(BaseCallbackHandler):
           after a paid answer came that the integration could not read.
         """
         self._errors.append(error)
-        if (call := self._calls.pop(run_id, None)) is not None and not call.is_tiered:
-            response: LLMResult | None = kwargs.get("response")
-            tokens, unread = tokens_in(response), dict[str, Any]()
-            if not tokens.output_tokens:  # some providers tell the input first and the output last
-                unread = unread_on(error)
-                tokens = tokens_of(unread.get("usage"))
-            entry = entry_of(run_id, call, response, tokens, "failed", unread)
-            if tokens == Tokens():
-                entry["cost_usd"] = None if may_be_charged(error, call) else 0.0
-            self._end(call, entry)
+        call = self._calls.pop(run_id, None)
+        if call is None or call.is_tiered:
+            return
+        tokens, unread = said.tokens, dict[str, Any]()
+        if not tokens.output_tokens:  # some providers tell the input first and the output last
+            unread = unread_on(error)
+            tokens = tokens_of(unread.get("usage"))
+        entry = entry_of(run_id, call, said, tokens, "failed", unread)
+        if tokens == Tokens():
+            entry["cost_usd"] = None if may_be_charged(error, streamed=call.streamed) else 0.0
+        self._end(run_id, call, entry)
 
     def abandon(self) -> None:
         """Book the calls under way as failed, at an unknown cost: LangChain tells no handler of one cancelled."""
         for run_id, call in [each for each in self._calls.items() if not each[1].is_tiered]:
-            self._end(call, entry_of(run_id, call, None, Tokens(), "failed"))
+            self._end(run_id, call, entry_of(run_id, call, NOTHING, Tokens(), "failed"))
 
-    def _end(self, call: Call, entry: LedgerEntry) -> None:
+    def _end(self, run_id: UUID, call: Call, entry: LedgerEntry) -> None:
         self._bound = (entry["id"], call.tools)
         cut = (call_id for call_id, args in call.arguments.values() if call_id and not _is_json(args))
-        self._cut = (entry["id"], frozenset(cut))
+        self._cut = (entry["id"], frozenset(cut) if call.arguments else _NONE)
         if self.metered is not None:
-            self.metered.settle(UUID(entry["id"]), entry)
+            self.metered.settle(run_id, entry)
         if call.shown:
             self._shown.add(entry["id"])
         self.book([entry])
@@ -387,6 +401,10 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
         callbacks.add_handler(recorder, inherit=True)
     merged = {**config, "callbacks": callbacks, "metadata": with_metadata(config.get("metadata"), metadata)}
     return cast("RunnableConfig", merged)
+
+
+def _params(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    return told.get("invocation_params") or {}
 
 
 def _is_json(args: str) -> bool:

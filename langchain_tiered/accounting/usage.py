@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 _SERVER_CALLS = frozenset({"server_tool_call", "server_tool_use"})
+_PROCESSING = ("flex_", "priority_")
 _UNPRICED_CALLS = frozenset({"code_interpreter", "code_execution", "image_generation"})
 
 
@@ -123,10 +124,16 @@ def tokens_of(usage: Mapping[str, Any] | None) -> Tokens:
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     """Return the parts of a usage under the names that they have with standard processing."""
-    parts: Mapping[str, Any] = next((usage[name] for name in names if usage.get(name)), {})
-    if not any(name.startswith(("flex_", "priority_")) for name in parts):
-        return parts
-    return {name.removeprefix("flex_").removeprefix("priority_"): count for name, count in parts.items()}
+    for name in names:
+        if parts := usage.get(name):
+            break
+    else:
+        return {}
+    for name in parts:
+        if name.startswith(_PROCESSING):
+            return {name.removeprefix("flex_").removeprefix("priority_"): count for name, count in parts.items()}
+    found: Mapping[str, Any] = parts
+    return found
 
 
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:

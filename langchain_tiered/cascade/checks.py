@@ -82,13 +82,11 @@ def not_empty(given: CheckInput) -> Verdict:
 def not_refused(given: CheckInput) -> Verdict:
     """Reject a refusal, in the forms of Chat Completions and Responses, and what a content filter stopped."""
     answer = given.answer
-    refusal = answer.additional_kwargs.get("refusal") or next(
-        (block["refusal"] for block in _blocks(answer) if block.get("refusal")), None
-    )
-    if refusal:  # its words stay in the attempt: a verdict's reason is public
+    if answer.additional_kwargs.get("refusal") or any(block.get("refusal") for block in _blocks(answer)):  # its words stay in the attempt: a verdict's reason is public
         return _verdict("not_refused", False, "The model refused.")
-    why = _block_reason(answer) or _stop_reason(answer)
-    if why in REFUSED or _block_reason(answer):
+    blocked = _block_reason(answer)
+    why = blocked or _stop_reason(answer)
+    if blocked or why in REFUSED:
         return _verdict("not_refused", False, f"The provider stopped the answer ({why}).")
     return _verdict("not_refused", True, "The model did not refuse.")
 
@@ -100,12 +98,12 @@ def _verdict(check: str, accepted: bool, reason: str, score: float | None = None
 def _stop_reason(answer: AIMessage) -> str | None:
     """Read why the model stopped, whatever its provider calls it."""
     said = answer.response_metadata
-    why = next(
-        (said[name] for name in ("finish_reason", "stop_reason", "stopReason", "done_reason") if said.get(name)), None
-    )
-    if why is None and said.get("status") == "incomplete":
-        why = (said.get("incomplete_details") or {}).get("reason") or "max_output_tokens"
-    return None if why is None else str(why)
+    for name in ("finish_reason", "stop_reason", "stopReason", "done_reason"):
+        if why := said.get(name):
+            return str(why)
+    if said.get("status") == "incomplete":
+        return str((said.get("incomplete_details") or {}).get("reason") or "max_output_tokens")
+    return None
 
 
 def _block_reason(answer: AIMessage) -> str | None:
@@ -122,8 +120,9 @@ def _is_chat(answer: AIMessage) -> bool:
 
 def _blocks(answer: AIMessage) -> list[dict[str, Any]]:
     """Return the content blocks as the provider wrote them, out of the wrapping of what LangChain has no form for."""
-    content = answer.content if isinstance(answer.content, list) else []
-    blocks = [block for block in content if isinstance(block, dict)]
+    if isinstance(answer.content, str):
+        return []
+    blocks = [block for block in answer.content if isinstance(block, dict)]
     return [block["value"] if block.get("type") == "non_standard" else block for block in blocks]
 
 

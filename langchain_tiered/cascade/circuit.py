@@ -72,8 +72,9 @@ class Circuit:
 
     def answered(self, model: Hashable) -> None:
         """Note that a model has answered: its circuit is closed, and its failures are forgotten."""
-        with self._lock:
-            self._troubles.pop(model, None)
+        if self._troubles:
+            with self._lock:
+                self._troubles.pop(model, None)
 
     def is_open(self, model: Hashable) -> bool:
         """Tell whether a model is to be left alone; ask right before a call, since `False` may be leave to try it.
@@ -81,6 +82,8 @@ class Circuit:
         When `open_s` is over, one caller gets that leave. The others hear `True` until its call is noted here, or until
         `open_s` is over again: a caller that never says how its call went does not keep the model out for ever.
         """
+        if not self._troubles:  # nearly always: this is asked before each call
+            return False
         with self._lock:
             trouble = self._troubles.get(model)
             if trouble is None or trouble.failures < self._failures:
@@ -93,6 +96,8 @@ class Circuit:
 
     def opened(self) -> frozenset[Any]:
         """Return the models to be left alone now. Unlike `is_open`, this gives nobody leave to try one."""
+        if not self._troubles:
+            return frozenset()
         with self._lock:
             now = self._clock()
             return frozenset(model for model, trouble in self._troubles.items() if now < trouble.open_until)

@@ -118,9 +118,8 @@ class _Turn:
     def __init__(self, route: Route, attempts: Sequence[Attempt], tiers: Sequence[TierFacts], limits: Limits) -> None:
         self.attempts, self.tiers, self.limits = attempts, tiers, limits
         self.pinned = route["decided_by"] == "pin"
-        self.last = attempts[-1]
-        self.here = tiers[place_of(self.last["tier"], tiers)]
         self.places = [place_of(attempt["tier"], tiers) for attempt in attempts]
+        self.last, self.here = attempts[-1], tiers[self.places[-1]]
 
     def after_failure(self, failure: Failure) -> Step:
         """Go sideways where another model may be up, else wait, down or up; a caller's mistake stops at once."""

@@ -14,10 +14,10 @@ from uuid import UUID, uuid4
 
 from langchain.agents.middleware import ModelResponse
 from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatResult, LLMResult
+from langchain_core.outputs import ChatResult
 from langgraph.runtime import Runtime
 
-from langchain_tiered.accounting.entries import HELD, TIERED, call_metadata, role_of
+from langchain_tiered.accounting.entries import HELD, NOTHING, TIERED, Said, call_metadata, role_of
 from langchain_tiered.accounting.recorder import Recorder, recorders_around, recording
 from langchain_tiered.accounting.traces import mark, tier_tag
 from langchain_tiered.cascade.checks import CheckInput
@@ -247,12 +247,10 @@ class Call:
         self.recorder.latest = str(call)
         for place, listener in enumerate(self.listeners):
             try:
-                listener.on_chat_model_start(
-                    {}, [request.messages], run_id=call, tags=tags, metadata=request.told, invocation_params=options
-                )
+                listener.began(call, request.messages, tags, request.told, options)
             except Exception as error:
                 for told in self.listeners[:place]:
-                    told.on_llm_error(error, run_id=call)
+                    told.broke(call, error)
                 raise
         return call
 
@@ -265,19 +263,19 @@ class Call:
         """Tell the recorders that the call failed, and whoever reads the error whose it is."""
         with suppress(AttributeError, TypeError):  # an error with slots takes no note
             error.add_note(f"Raised by the model of tier {request.told['tier']!r}.")
-        response = LLMResult.model_construct(generations=[[so_far]] if so_far is not None else [])
+        said = Said(so_far.message) if so_far is not None else NOTHING
         for listener in self.listeners:
-            listener.on_llm_error(error, response=response, run_id=call)
+            listener.broke(call, error, said)
         self._take_over(call, getattr(error, "ledger", None))
 
     def ended(self, call: UUID, result: ChatResult) -> ModelResponse[Any]:
         """Tell the recorders of the answer, and return it as the checks read it."""
         generations = [whole(generation, result) for generation in result.generations]
         self.result = ChatResult.model_construct(generations=generations, llm_output=result.llm_output)
-        told = LLMResult.model_construct(generations=[[*generations]], llm_output=result.llm_output)
-        for listener in self.listeners:
-            listener.on_llm_end(told, run_id=call)
         message = generations[0].message if generations else None
+        said = Said(message, result.llm_output or {})
+        for listener in self.listeners:
+            listener.ended(call, said)
         if message is not None:
             self._take_over(call, message.response_metadata.get("ledger"))
         value = None
@@ -305,7 +303,7 @@ class Call:
             told = {NOT_ACCEPTED: {"attempts": end.tried, "why": end.step.reason if end.step else ""}}
         elif end.step is not None:
             outcome = outcome_of(self.turn, end)
-            settle(self.recorder, outcome, self.around, before=("rejected", "tool_turn", "failed"))
+            settle(self.recorder, outcome, self.listeners, before=("rejected", "tool_turn", "failed"))
             told = {"truncated": True} if outcome == "truncated" else {}
         route, paid = risen(self.turn, end), self.recorder.entries
         mark(self.around, tier_tag(end.tier.name), tier=end.tier.name, route=route, paid=paid)

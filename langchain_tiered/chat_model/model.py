@@ -19,7 +19,7 @@ from langchain_tiered.chat_model.streaming import astreamed, streamed
 from langchain_tiered.chat_model.structuring import structured_by
 from langchain_tiered.models import default_tiers
 from langchain_tiered.nodes.calls import adone, adrive, done, drive
-from langchain_tiered.nodes.ladder import accounted
+from langchain_tiered.nodes.ladder import Accounted
 from langchain_tiered.routing.facts import counted_tokens, estimated_tokens
 from langchain_tiered.routing.policy import Policy
 
@@ -278,7 +278,7 @@ class TieredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(messages, stop, kwargs, run_manager, is_async=False)
-        with accounted(call.state, None, call.recorder):
+        with Accounted(call.state, None, call.recorder):
             call.route()
             end = drive(call.steps(), call.turn, call.ask)
             call.keep([done(each, call.turn) for each in call.others(end)])
@@ -292,7 +292,7 @@ class TieredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(messages, stop, kwargs, run_manager, is_async=True)
-        with accounted(call.state, None, call.recorder):
+        with Accounted(call.state, None, call.recorder):
             await call.aroute()
             end = await adrive(call.steps(), call.turn, call.aask)
             call.keep([await adone(each, call.turn) for each in call.others(end)])
@@ -306,7 +306,7 @@ class TieredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs, run_manager, is_async=False, streams=True)
-        with accounted(call.state, None, call.recorder):
+        with Accounted(call.state, None, call.recorder):
             call.route()
             yield from streamed(call)
 
@@ -318,7 +318,7 @@ class TieredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs, run_manager, is_async=True, streams=True)
-        with accounted(call.state, None, call.recorder):
+        with Accounted(call.state, None, call.recorder):
             await call.aroute()
             async for part in astreamed(call):
                 yield part

@@ -15,7 +15,7 @@ from langgraph.channels import UntrackedValue
 from typing_extensions import TypedDict
 
 from langchain_tiered.accounting.ledger import book
-from langchain_tiered.accounting.recorder import Recorder
+from langchain_tiered.accounting.recorder import Recorder, recorders_around
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.calls import settle
 from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route  # noqa: TC001  (the state's schema reads them)
@@ -117,7 +117,7 @@ class Memory:
 
     def settle(self, config: RunnableConfig) -> None:
         """Book what became of the last answer, which stands as rejected until it has passed."""
-        settle(self.recorder, self.outcome, config)
+        settle(self.recorder, self.outcome, recorders_around(config))
 
     def passed(self, response: ModelResponse[Any], config: RunnableConfig) -> ModelResponse[Any]:
         """Return what leaves the outermost of ours, the route written on it."""

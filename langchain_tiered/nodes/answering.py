@@ -27,7 +27,7 @@ from langchain_tiered.nodes.ladder import (
     Ladder,
     Node,
     State,
-    accounted,
+    Accounted,
     priced,
     run_context,
     run_of,
@@ -97,7 +97,7 @@ class AnswerNode(Node):
     def attempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
         """Make an attempt; one made ahead is kept from the user until the route is known."""
         recorder, context, run = self.ladder.recorder(state), run_context(), run_of(state)
-        with accounted(state, run["id"], recorder):
+        with Accounted(state, run["id"], recorder):
             if (skipped := self._skipped(state, context)) is not None:
                 return skipped
             model = self.ladder.models.of(self.tier, context, run["fallback"])
@@ -111,7 +111,7 @@ class AnswerNode(Node):
     async def aattempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
         """Do what `attempted` does."""
         recorder, context, run = self.ladder.recorder(state), run_context(), run_of(state)
-        with accounted(state, run["id"], recorder):
+        with Accounted(state, run["id"], recorder):
             if (skipped := self._skipped(state, context)) is not None:
                 return skipped
             model = await self.ladder.models.aof(self.tier, context, run["fallback"])

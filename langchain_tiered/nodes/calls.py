@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from langchain.agents.structured_output import StructuredOutputError
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.config import get_config
 
 from langchain_tiered.accounting.recorder import rebook
@@ -39,7 +39,7 @@ from langchain_tiered.nodes.ladder import run_of
 from langchain_tiered.types import Verdict, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Sequence
 
     from langchain.agents.middleware import ModelRequest, ModelResponse
     from langchain_core.language_models import BaseChatModel
@@ -264,7 +264,7 @@ def _weighed(
 def _stuck(turn: Turn, proposed: AIMessage | None, **what: Any) -> Attempt | None:
     """Return the attempt of a tier that makes no progress; `None` where it does. Other tiers' calls do not count."""
     repeats, messages = turn.ladder.policy.max_repeats, turn.state["messages"]
-    if repeats is None:
+    if repeats is None or (messages and isinstance(messages[-1], HumanMessage) and proposed is None):
         return None
     since = run_of(turn.state).get("since", 0)
     why = stalled(messages[since:], proposed, max_repeats=repeats) or insists(messages, proposed)
@@ -297,15 +297,22 @@ def book_rejected(turn: Turn, attempt: Attempt) -> None:
 
 
 def settle(
-    recorder: Recorder, outcome: Outcome, config: RunnableConfig, *, before: Collection[str] = ("rejected",)
+    recorder: Recorder, outcome: Outcome, around: Iterable[Recorder], *, before: Collection[str] = ("rejected",)
 ) -> None:
-    """Book what became of an answer that has passed; it stands as rejected, or as another of `before`, until then."""
+    """Book what became of an answer that has passed; it stands as rejected, or as another of `before`, until then.
+
+    Args:
+        recorder: Whose answer it is.
+        outcome: What became of it.
+        around: Who else has booked it.
+        before: What it may stand as.
+    """
     entry = recorder.answered
     if entry is not None and entry["outcome"] in before and "rejected_by" not in entry:
         settled = entry.copy()
         settled["outcome"] = outcome
-        recorder.book([settled])
-        rebook([settled], config)
+        for each in (recorder, *(other for other in around if other is not recorder)):
+            each.book([settled])
 
 
 def outcome_of(turn: Turn, end: End) -> Outcome:

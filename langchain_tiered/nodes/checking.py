@@ -23,7 +23,7 @@ from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
 from langchain_tiered.nodes.attempts import NOT_STALLED, Raised, up_to_last_tool_result
 from langchain_tiered.nodes.events import announce
-from langchain_tiered.nodes.ladder import Ladder, Node, State, accounted, run_context, run_of
+from langchain_tiered.nodes.ladder import Ladder, Node, State, Accounted, run_context, run_of
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class CheckNode(Node):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Judge the last attempt where that was not done yet, and carry out the step that follows."""
         recorder = self.ladder.recorder(input)
-        with accounted(input, run_of(input)["id"], recorder):
+        with Accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
                 tier = self.ladder.tier(attempt["tier"])
@@ -130,7 +130,7 @@ class CheckNode(Node):
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Do what `invoke` does."""
         recorder = self.ladder.recorder(input)
-        with accounted(input, run_of(input)["id"], recorder):
+        with Accounted(input, run_of(input)["id"], recorder):
             attempt: Attempt = input["attempts"][-1]
             if (answer := _unjudged(attempt)) is not None:
                 tier = self.ladder.tier(attempt["tier"])

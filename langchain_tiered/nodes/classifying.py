@@ -12,7 +12,7 @@ from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.accounting.traces import mark
-from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of, run_context
+from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.state import Run
@@ -63,7 +63,7 @@ class ClassifyNode(Node):
         run_id, context = _run_id(config), run_context()
         metered = self._metered(input, run_id)
         recorder = Recorder(metered)
-        with accounted(input, run_id, recorder):
+        with Accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(self.router.models.facts(self.router.tiers, context))
             config = recording(config or ensure_config(), recorder, {})
@@ -87,7 +87,7 @@ class ClassifyNode(Node):
         run_id, context = _run_id(config), run_context()
         metered = self._metered(input, run_id)
         recorder = Recorder(metered)
-        with accounted(input, run_id, recorder):
+        with Accounted(input, run_id, recorder):
             facts = self._facts(input)
             tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
             config = recording(config or ensure_config(), recorder, {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from langchain_tiered.state import Run
 from langchain_tiered.types import Attempt, Failure, Route, Tier, TierFacts, Verdict, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_tiered.accounting.budget import Budget
     from langchain_tiered.types import LedgerEntry, Task
@@ -219,6 +219,8 @@ def priced(tier: Tier, context: object, fallback: int) -> Tier:
 
 def _is_overridden(tier: Tier, context: object) -> bool:
     """Tell whether the run's context brings another model for the tier."""
+    if context is None:
+        return False
     wanted = setting(context, field_of(tier.name, "model")) or tier.model
     return not (wanted is tier.model or wanted == tier.model)
 
@@ -231,21 +233,25 @@ def run_context() -> object:
         return None
 
 
-@contextmanager
-def accounted(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> Iterator[None]:
-    """Put what the run has paid, and tried, on any error that leaves the block. An interrupt is no error."""
-    try:
-        yield
-    except GraphBubbleUp:
-        raise
-    except Exception as error:
-        with suppress(
-            AttributeError, TypeError
-        ):  # an error with slots cannot carry a ledger; it is raised all the same
-            error.ledger = paid_in(state, run_id, recorder)  # type: ignore[attr-defined]
-            if not getattr(error, "attempts", ()):
-                error.attempts = list(state.get("attempts", ()))  # type: ignore[attr-defined]
-        raise
+class Accounted:
+    """Puts what the run has paid, and tried, on any error that leaves the block. An interrupt is no error."""
+
+    __slots__ = ("_recorder", "_run_id", "_state")
+
+    def __init__(self, state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> None:
+        self._state, self._run_id, self._recorder = state, run_id, recorder
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
+            return
+        told: Any = error
+        with suppress(AttributeError, TypeError):  # an error with slots cannot carry a ledger
+            told.ledger = paid_in(self._state, self._run_id, self._recorder)
+            if not getattr(told, "attempts", ()):
+                told.attempts = list(self._state.get("attempts", ()))
 
 
 def paid_in(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:

@@ -31,7 +31,7 @@ from langchain_tiered.nodes.events import stream_writer
 from langchain_tiered.nodes.ladder import (
     Ladder,
     State,
-    accounted,
+    Accounted,
     metered_of,
     paid_in,
     priced,
@@ -224,14 +224,14 @@ class LoopNode(RunnableLambda[Any, Any]):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt: the loop ends with an accepted answer, or without a word."""
         recorder = _Visit(self.ladder, input)
-        with accounted(input, run_of(input)["id"], recorder), _handed_on(input, recorder, config):
+        with Accounted(input, run_of(input)["id"], recorder), _handed_on(input, recorder, config):
             visit = self.loop.invoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder, config)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
         recorder = _Visit(self.ladder, input)
-        with accounted(input, run_of(input)["id"], recorder), _handed_on(input, recorder, config):
+        with Accounted(input, run_of(input)["id"], recorder), _handed_on(input, recorder, config):
             visit = await self.loop.ainvoke(self._payload(input), self._config(input, config, recorder))
         return self._written(input, visit, recorder, config)
 

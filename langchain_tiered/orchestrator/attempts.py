@@ -80,19 +80,18 @@ class _Watch(Recorder):
         logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_unexpected)
         self.abandon()
 
-    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[Any]], **more: Any) -> None:
+    def began(self, run_id: UUID, *said: Any) -> None:
         """Book a call.
 
         Raises:
             TooLateError: If the try is over: the call is not made.
         """
-        self._pass_call(more["run_id"])
-        super().on_chat_model_start(serialized, messages, **more)
-
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **more: Any) -> None:
-        """Do the same for a model of plain text."""
-        self._pass_call(more["run_id"])
-        super().on_llm_start(serialized, prompts, **more)
+        try:
+            self._pass("model")
+        except TooLateError:
+            forget(run_id)  # others were told of it
+            raise
+        super().began(run_id, *said)
 
     def on_tool_start(self, serialized: dict[str, Any] | None, input_str: str, **more: Any) -> None:
         """Note a tool.
@@ -102,13 +101,6 @@ class _Watch(Recorder):
         """
         del input_str
         self._pass("tool", str((serialized or {}).get("name") or more.get("name") or "tool"))
-
-    def _pass_call(self, call: UUID) -> None:
-        try:
-            self._pass("model")
-        except TooLateError:
-            forget(call)  # others were told of it
-            raise
 
     def _pass(self, what: str, *tools: str) -> None:
         with self._door:  # whoever closes reads the tools next: none may slip in between

@@ -11,7 +11,7 @@ from langgraph.types import Command
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.errors import BudgetExceededError, InvalidPlanError
-from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of
+from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of
 from langchain_tiered.orchestrator.endings import answered, out_of_budget, raises
 from langchain_tiered.orchestrator.plans import Plan, read_plan
 from langchain_tiered.orchestrator.prompts import mended
@@ -37,7 +37,7 @@ class PlanNode(Node):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Write the plan, and go to work; or answer."""
         run_id, metered, recorder = self._begun(input, config)
-        with accounted(input, run_id, recorder):
+        with Accounted(input, run_id, recorder):
             facts_of(input.get("messages", ()))
             try:
                 plan = self.planner.run(self._planned(input), config, recorder, run_id)
@@ -51,7 +51,7 @@ class PlanNode(Node):
         """Do what `invoke` does."""
         await import_prices()
         run_id, metered, recorder = self._begun(input, config)
-        with accounted(input, run_id, recorder):
+        with Accounted(input, run_id, recorder):
             facts_of(input.get("messages", ()))
             try:
                 plan = await self.planner.arun(self._planned(input), config, recorder, run_id)

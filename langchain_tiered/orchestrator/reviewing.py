@@ -10,7 +10,7 @@ from langgraph.types import Command
 
 from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.errors import BudgetExceededError
-from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of
+from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of
 from langchain_tiered.orchestrator.endings import answered, exhausted, failed, out_of_budget, raises
 from langchain_tiered.orchestrator.plans import last_tasks
 from langchain_tiered.orchestrator.prompts import mended, review_prompt
@@ -54,7 +54,7 @@ class ReviewNode(Node):
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Judge the results: answer, or send tasks back to `work`."""
         recorder, run_id = self._recorder(input), input["course"]["id"]
-        with accounted(input, run_id, recorder):
+        with Accounted(input, run_id, recorder):
             try:
                 review = self.reviewer.run(_reviewed(input), config, recorder, run_id)
             except BudgetExceededError:
@@ -66,7 +66,7 @@ class ReviewNode(Node):
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Do what `invoke` does."""
         recorder, run_id = self._recorder(input), input["course"]["id"]
-        with accounted(input, run_id, recorder):
+        with Accounted(input, run_id, recorder):
             try:
                 review = await self.reviewer.arun(_reviewed(input), config, recorder, run_id)
             except BudgetExceededError:

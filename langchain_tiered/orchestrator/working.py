@@ -28,7 +28,7 @@ from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.cascade.schemas import import_validators
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.events import stream_writer
-from langchain_tiered.nodes.ladder import Node, State, accounted, metered_of
+from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of
 from langchain_tiered.orchestrator import events
 from langchain_tiered.orchestrator.attempts import (
     OUT_OF_BUDGET,
@@ -90,7 +90,7 @@ class WorkNode(Node):
         del config
         recorder = Recorder()
         work = _Round(self.crew, input, recorder)
-        with accounted(input, input["course"]["id"], recorder):
+        with Accounted(input, input["course"]["id"], recorder):
             if is_async(self.crew.worker.runnable):
                 told = (
                     "The worker is an async function, which a sync run cannot call. Call `ainvoke`, or pass a sync one."
@@ -107,7 +107,7 @@ class WorkNode(Node):
             await self.crew.worker.ready()
         recorder = Recorder()
         work = _Round(self.crew, input, recorder)
-        with accounted(input, input["course"]["id"], recorder):
+        with Accounted(input, input["course"]["id"], recorder):
             await work.adone()
             return self._command(input, work)
 

@@ -66,8 +66,9 @@ def news(facts: Facts, said: Classification | None, tiers: Sequence[TierFacts]) 
 
     What only stands in for rules and a classifier guesses by the words, and these say nothing of such a request.
     """
-    place = previous_place(facts, tiers) if facts.refers_back is not False else None
-    if said is None or said["tier"] is None or place is None:
+    if said is None or said["tier"] is None or facts.refers_back is False:
+        return said
+    if (place := previous_place(facts, tiers)) is None:
         return said
     if said["decided_by"] not in ("rules", "classifier"):
         return None
@@ -82,7 +83,9 @@ def known_task(facts: Facts, tiers: Sequence[TierFacts]) -> Task | None:
 
 def previous_place(facts: Facts, tiers: Sequence[TierFacts]) -> int | None:
     """Return where the thread's tier stands; `None` when there is none, or it is no longer declared."""
-    name = facts.previous["tier"] if facts.previous else None
+    if facts.previous is None:
+        return None
+    name = facts.previous["tier"]
     return next((place for place, tier in enumerate(tiers) if tier.name == name), None)
 
 

@@ -13,7 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config
 
-from langchain_tiered.accounting.entries import Call, call_metadata, may_be_charged
+from langchain_tiered.accounting.entries import call_metadata, may_be_charged
 from langchain_tiered.accounting.rates import price_usd
 from langchain_tiered.accounting.recorder import book_unseen
 from langchain_tiered.accounting.traces import CLASSIFY, tagged, with_metadata
@@ -146,7 +146,7 @@ class _Call(BaseCallbackHandler):
         tokens, latency_s = tokens_of(getattr(said, "usage", None)), perf_counter() - self._started
         name = str(getattr(said, "model", None) or model.model)
         cost_usd = price_usd(name, tokens, provider=getattr(model, "_provider", None))
-        if error is not None and not may_be_charged(error, Call({}, self._started, held=True)):
+        if error is not None and not may_be_charged(error):
             cost_usd = 0.0
         entry = LedgerEntry(
             id=str(uuid4()),

@@ -46,6 +46,7 @@ _WORDS_OF_A_BLOCK = ("text", "reasoning", "thinking", "content", "refusal")
 _MOST_COUNTED, _SLICE = 1_000_000, 1_000  # characters
 _LINE = 120  # characters of a value that an error quotes
 _ENDS = 1_000  # characters at each end of a text that are read for what it asks for
+_UNKNOWN = Tokens()
 _CLIENT_TOOLS = frozenset({"function", "custom"})
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -163,16 +164,21 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
             f"The last user message is empty: {_short(messages[last].content)}. Give it a text, an image or a file."
         )
     answer = _last_answer(messages)
-    used = tokens_of(answer.usage_metadata) if answer is not None else Tokens()
+    used = tokens_of(answer.usage_metadata) if answer is not None else _UNKNOWN
     previous = None if answer is None else _route(answer.response_metadata.get("route"))
-    every = [turn if place == last else _parts(message.content) for place, message in enumerate(messages)]
+    tokens = images = audio = files = turns = 0
+    for place, message in enumerate(messages):
+        parts = turn if place == last else _parts(message.content)
+        tokens += _tokens_of(message, parts)
+        images, audio, files = images + parts.images, audio + parts.audio, files + parts.files
+        turns += isinstance(message, HumanMessage)
     return Facts(
         text=turn.text,
-        tokens=sum(map(_tokens_of, messages, every)),
+        tokens=tokens,
         turn_tokens=MESSAGE_TOKENS + turn.tokens,
-        images=sum(parts.images for parts in every),
-        audio=sum(parts.audio for parts in every),
-        files=sum(parts.files for parts in every),
+        images=images,
+        audio=audio,
+        files=files,
         turn_images=turn.images,
         turn_files=turn.files,
         pictures=_pictures(messages[last].content) if turn.images else (),
@@ -181,7 +187,7 @@ def facts_of(messages: Sequence[BaseMessage], tools: ToolFacts = NO_TOOLS, *, sc
         provider_tools=tools.provider,
         risk=asked_risks(_ends(turn.text), tools.risks) if tools.risks else (),
         schema=schema,
-        turns=sum(isinstance(message, HumanMessage) for message in messages),
+        turns=turns,
         previous=previous,
         in_turn=any(isinstance(message, (AIMessage, ToolMessage)) for message in messages[last + 1 :]),
         refers_back=previous is not None and _refers_back(turn, messages[:last]),
@@ -293,8 +299,10 @@ def _hidden_tokens(block: dict[str, Any]) -> int:
 
 
 def _tokens_of(message: BaseMessage, parts: _Parts) -> int:
-    calls = message.tool_calls if isinstance(message, AIMessage) else ()
-    return MESSAGE_TOKENS + parts.tokens + sum(_call_tokens([call["name"], call["args"]]) for call in calls)
+    tokens = MESSAGE_TOKENS + parts.tokens
+    if isinstance(message, AIMessage):
+        tokens += sum(_call_tokens([call["name"], call["args"]]) for call in message.tool_calls)
+    return tokens
 
 
 def _call_tokens(call: list[Any]) -> int:

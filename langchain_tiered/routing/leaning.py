@@ -18,8 +18,9 @@ from math import exp, log1p
 from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_tiered.routing.rules import ends_of, reads_english
+from langchain_tiered.routing.rules import reads_english
 from langchain_tiered.types import Classification
+from langchain_tiered.types.facts import ends_of
 from langchain_tiered.workloads import home
 
 if TYPE_CHECKING:

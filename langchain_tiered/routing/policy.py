@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_tiered.errors import InvalidPolicyError, NoTierFitsError, UnknownTaskError, UnknownTierError
@@ -143,12 +144,16 @@ class Policy:
         Raises:
             UnknownTierError: If a floor, the pin, `risk_floor` or `on_classifier_error` names another one.
         """
-        used = {f"Policy.floors[{task!r}]": floor for task, floor in self.floors.items()}
-        used |= {"Policy.pin": self.pin, "Policy.on_classifier_error": self.on_classifier_error}  # type: ignore[dict-item]
-        used |= {"Policy.risk_floor": self.risk_floor} if isinstance(self.risk_floor, str) else {}
-        for where, name in used.items():
-            if name is not None and name not in names:
+        for where, name in self._named.items():
+            if name not in names:
                 raise UnknownTierError(name, names, where)
+
+    @cached_property
+    def _named(self) -> dict[str, str]:
+        """The tiers that the policy names, by where it does."""
+        used = {f"Policy.floors[{task!r}]": floor for task, floor in self.floors.items()}
+        single = {"pin": self.pin, "on_classifier_error": self.on_classifier_error, "risk_floor": self.risk_floor}
+        return used | {f"Policy.{setting}": name for setting, name in single.items() if isinstance(name, str)}
 
     def floor_of(self, task: Task, tiers: Sequence[TierFacts]) -> str | None:
         """Return the lowest tier that may do `task`, or `None` when any may.
@@ -201,7 +206,8 @@ class Policy:
             UnknownTierError: If the policy or the classification names no declared tier.
             NoTierFitsError: If no tier can take the request; says which fact rules out which tier.
         """
-        self.validate([tier.name for tier in tiers])
+        if self._named:
+            self.validate([tier.name for tier in tiers])
         heard = news(facts, classification, tiers)
         task = heard["task"] if heard else known_task(facts, tiers) or UNKNOWN_TASK
         confidence = heard["confidence"] if heard else None
@@ -320,10 +326,11 @@ class Policy:
             why = "the request may go on with earlier work" if goes_on else "the thread's route only rises"
             choice = choice.moved(thread, why, tiers, "latch")
         above = previous_place(facts, tiers)
-        keeps = above is not None and choice.place < above and tiers[above].fits(facts)
-        if above is not None and keeps and not saves(facts, tiers[above], tiers[choice.place]):
-            choice = choice.moved(above, "its prompt cache is worth more than the cheaper tier saves", tiers, "latch")
-        return choice
+        if above is None or choice.place >= above or not tiers[above].fits(facts):
+            return choice
+        if saves(facts, tiers[above], tiers[choice.place]):
+            return choice
+        return choice.moved(above, "its prompt cache is worth more than the cheaper tier saves", tiers, "latch")
 
 
 def _expect(holds: bool, name: str, value: Any, expected: str) -> None:  # noqa: FBT001  (an assertion's condition)

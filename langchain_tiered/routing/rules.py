@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 Said: TypeAlias = tuple[Task, str] | None
 Rule: TypeAlias = Callable[[Facts], Said]
 
-_HEAD, _TAIL = 900, 500  # characters that rules read of a long text: what is asked stands at its ends
 _MATERIAL_TOKENS = 80  # from here on, a request brings something to read
 _SHARED_WORDS = 2  # with the bound tools, and a tenth of the request: tool_calls_bfcl_v4 has the figures in the tests
 _SHARED_PART = 0.1
@@ -176,7 +175,7 @@ def long_document(facts: Facts) -> Said:
 
 def pictures(facts: Facts) -> Said:
     """Tell work on a screen from scanned documents, by the words around the pictures; other pictures are left open."""
-    text = _ends(facts.text)
+    text = facts.ends
     computer = any(tool.startswith("computer") for tool in facts.provider_tools)
     if (facts.turn_images or computer) and (_SCREEN.search(text) or (facts.turn_images and computer)):
         return "screen", "The request is about a screen, by its words and its images or its computer-use tool."
@@ -193,7 +192,7 @@ def courtesy(facts: Facts) -> Said:
 
 def labels(facts: Facts) -> Said:
     """Tell a request for one of several labels, for one side of a closed question about a text, or to classify."""
-    text = _ends(facts.text)
+    text = facts.ends
     asked = unquoted(text)
     found = (
         (any(map(text.__contains__, _LABEL_HINTS)) and _CHOOSES.search(asked) and _LABELS.search(text))
@@ -209,7 +208,7 @@ def labels(facts: Facts) -> Said:
 
 def code(facts: Facts) -> Said:
     """Tell code and shells by their form: fences, prompts, tracebacks, lines that look like statements."""
-    text = _ends(facts.text)
+    text = facts.ends
     if "\n" not in text:
         return None
     fences = set(_FENCE.findall(text)[::2])
@@ -231,7 +230,7 @@ def tools(facts: Facts) -> Said:
     """Tell a request that the bound tools are for: a tenth of its words is theirs, or it hardly says but a number."""
     if not facts.tools:
         return None
-    words = content_words(_ends(facts.text))
+    words = content_words(facts.ends)
     shared = sorted(words & facts.tool_words)
     record = _has(_IDENTIFIER, facts)
     if len(shared) >= max(1 if record else _SHARED_WORDS, _SHARED_PART * len(words)):
@@ -245,7 +244,7 @@ def schema(facts: Facts) -> Said:
     """Tell extraction: the answer must fit a schema, and the request shows that plain fields are to be taken."""
     if not facts.schema:
         return None
-    text = _ends(facts.text).strip()
+    text = facts.ends.strip()
     shown = (facts.turn_files and PRESENTS.fullmatch(text)) or is_record(text) or asks_fact_of_text(text)
     if not (shown and not BEYOND.search(text)) and not takes(text):
         return None
@@ -254,13 +253,13 @@ def schema(facts: Facts) -> Said:
 
 def proof(facts: Facts) -> Said:
     """Tell a proof."""
-    found = "prove" in _ends(facts.text) and _has(_PROOF, facts)
+    found = "prove" in facts.ends and _has(_PROOF, facts)
     return ("reason", "The request asks for a proof.") if found else None
 
 
 def word_problem(facts: Facts) -> Said:
     """Tell a word problem: one paragraph with several numbers, several sentences, and a question for a quantity."""
-    text = _ends(facts.text).strip()
+    text = facts.ends.strip()
     if "\n" in text or ". " not in text or not _QUANTITY.search(text) or len(NUMBER.findall(text)) <= 1:
         return None
     return "reason", "The request is a word problem."
@@ -268,14 +267,14 @@ def word_problem(facts: Facts) -> Said:
 
 def options(facts: Facts) -> Said:
     """Tell an examination question: options stand below each other, lettered or under that word."""
-    text = _ends(facts.text)
+    text = facts.ends
     found = "\n" in text and (len(_OPTION.findall(text)) > 1 or _CHOICES.search(text))
     return ("reason", "The request is a question with options.") if found else None
 
 
 def ranking(facts: Facts) -> Said:
     """Tell a list that is to be put into a plain order: by size, by date, by the alphabet."""
-    text = _ends(facts.text)
+    text = facts.ends
     found = ("rank" in text or "sort" in text or "order" in text) and opens(_SORTS, unquoted(text))
     return (
         ("rank", "The request asks for a plain order.")
@@ -286,12 +285,12 @@ def ranking(facts: Facts) -> Said:
 
 def extraction(facts: Facts) -> Said:
     """Tell a request that begins with the word, and asks for no judgement."""
-    return ("extract", "The request asks to extract.") if takes(_ends(facts.text)) else None
+    return ("extract", "The request asks to extract.") if takes(facts.ends) else None
 
 
 def passage(facts: Facts) -> Said:
     """Tell a question for a fact that brings the passage which holds the answer."""
-    text = _ends(facts.text)
+    text = facts.ends
     asked = opens(_ASKED, text) if facts.turn_tokens >= _MATERIAL_TOKENS else None
     above = _ABOVE_TEXT.search(text)
     above = above if above and speaks_of(text[above.end(1) :], above.group(1)) else None
@@ -311,7 +310,7 @@ def matches(pattern: re.Pattern[str], task: Task, reason: str, hints: Sequence[s
     """Return a rule that speaks where `pattern` is found; it is looked for where one of `hints` stands."""
 
     def words(facts: Facts) -> Said:
-        text = _ends(facts.text)
+        text = facts.ends
         return (task, reason) if any(map(text.__contains__, hints)) and pattern.search(text) else None
 
     words.__name__ = f"words of {task}"
@@ -332,8 +331,10 @@ def in_english(*rules: Rule) -> Rule:
     """Return one rule that asks `rules` in order where the text is English, and is unsure elsewhere."""
 
     def english(facts: Facts) -> Said:
-        said = next((said for rule in rules if (said := rule(facts)) is not None), None)
-        return said if said is None or reads_english(facts.text) else None  # asked last: mostly nobody speaks
+        for rule in rules:
+            if (said := rule(facts)) is not None:
+                return said if reads_english(facts.text) else None  # asked last: mostly nobody speaks
+        return None
 
     english.__name__ = ", ".join(map(name_of, rules))
     vars(english)["rules"] = rules  # so that each can be asked alone
@@ -374,19 +375,10 @@ def reads_english(text: str) -> bool:
     return _is_english(head) or _is_english(head.strip().partition("\n")[0])
 
 
-def ends_of(text: str) -> str:
-    """Return the head and the tail of a text, so that the time of what reads it is bounded."""
-    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-
-
 def _is_english(text: str) -> bool:
     words = text.split()
     return sum(map(_ENGLISH.__contains__, words)) >= max(1, _ENGLISH_SHARE * len(words))
 
 
 def _has(pattern: re.Pattern[str], facts: Facts) -> bool:
-    return pattern.search(_ends(facts.text)) is not None
-
-
-def _ends(text: str) -> str:
-    return ends_of(text).lower()
+    return pattern.search(facts.ends) is not None

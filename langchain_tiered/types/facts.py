@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_tiered.types.records import Route
     from langchain_tiered.types.tiers import Rates
+
+
+_HEAD, _TAIL = 900, 500  # characters of a long text: what is asked stands at its ends
+
+
+def ends_of(text: str) -> str:
+    """Return the head and the tail of a text, so that the time of what reads it is bounded."""
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,18 @@ class Facts:
     output_tokens: int = 0
     """Output of the thread's last answer, in tokens; `0` when unknown."""
 
+    @cached_property
+    def ends(self) -> str:
+        """The ends of the last user turn in lower case, which is what rules read of it."""
+        return ends_of(self.text).lower()
+
+    @cached_property
+    def needs(self) -> tuple[tuple[str, int], ...]:
+        """What a tier must be able to take beside words, and how many of each: `images`, `audio`, `files`, `tools`."""
+        counts = {"images": self.images, "audio": self.audio, "files": self.files}
+        counts["tools"] = len(self.tools) + len(self.provider_tools)
+        return tuple((what, count) for what, count in counts.items() if count)
+
 
 @dataclass(frozen=True)
 class TierFacts:
@@ -110,13 +131,8 @@ class TierFacts:
         found = []
         if self.max_input_tokens is not None and facts.tokens > self.max_input_tokens:
             found.append(f"about {facts.tokens:,} input tokens, it takes {self.max_input_tokens:,}")
-        for count, takes, what in (
-            (facts.images, self.images, "images"),
-            (facts.audio, self.audio, "audio"),
-            (facts.files, self.files, "files"),
-            (len(facts.tools) + len(facts.provider_tools), self.tools, "tools"),
-        ):
-            if count and takes is False:
+        for what, count in facts.needs:
+            if getattr(self, what) is False:
                 found.append(f"{what} ({count}), it takes none")
         return tuple(found)
 
