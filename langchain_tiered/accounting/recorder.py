@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _NONE: frozenset[str] = frozenset()
 
 _ALL: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
-"""Each recorder that is in use. LangChain tells those that were told of a call nothing when a later one refuses it."""
+"""Each recorder in a config. LangChain tells those that were told of a call nothing when a later one refuses it."""
 
 
 class Recorder(BaseCallbackHandler):
@@ -77,7 +77,6 @@ class Recorder(BaseCallbackHandler):
         self._cut: tuple[str, frozenset[str]] = ("", _NONE)
         self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
         self._depth = 0
-        _ALL[id(self)] = self
 
     def keep_within(self, metered: Metered) -> None:
         """Keep the calls within a budget: one that does not fit is not made."""
@@ -296,6 +295,7 @@ class _Collector(Recorder):
     def __init__(self, outer: _Collector | None) -> None:
         super().__init__()
         self._outer = outer
+        _ALL[id(self)] = self
 
     def book(self, entries: Iterable[LedgerEntry]) -> None:
         entries = list(entries)
@@ -390,6 +390,7 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
 
     LangChain's own `merge_configs` would mix in the config of the node around the caller, and is eight times as slow.
     """
+    _ALL[id(recorder)] = recorder
     # Two managers are merged by way of a set: the order of handlers does not tell which recorder stands in which.
     around = (each._depth for each in _recorders(config) if each is not recorder)  # noqa: SLF001  (our own)
     recorder._depth = 1 + max(around, default=0)  # noqa: SLF001  (our own)

@@ -77,7 +77,9 @@ def mark(
 
 def _runs(config: RunnableConfig | None) -> Iterator[Any]:
     """Yield the run as each tracer keeps it until it ends."""
-    callbacks: Any = (config or {}).get("callbacks")
+    callbacks: Any = config.get("callbacks") if config else None
+    if callbacks is None:
+        return
     if (run_id := getattr(callbacks, "parent_run_id", None)) is None:
         return
     for handler in callbacks.handlers:

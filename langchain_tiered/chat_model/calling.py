@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID, uuid4
 
 from langchain.agents.middleware import ModelResponse
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
+from langchain_core.utils.uuid import uuid7
 from langgraph.runtime import Runtime
 
 from langchain_tiered.accounting.entries import HELD, NOTHING, TIERED, Said, call_metadata, role_of
-from langchain_tiered.accounting.recorder import Recorder, recorders_around, recording
+from langchain_tiered.accounting.recorder import Recorder, recorders_around
 from langchain_tiered.accounting.traces import mark, tier_tag
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.verdicts import BUILT_IN
@@ -32,6 +32,7 @@ from langchain_tiered.state import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from uuid import UUID
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
@@ -103,7 +104,7 @@ class Call:
         self.plain_tools: Sequence[Any] = tools or ()
         self.schema: Any = plain_schema(self.options) if self.structured is None else self.structured.checked
         self.metadata: Mapping[str, Any] = around.get("metadata") or {}
-        self.run_id = str(self.metadata.get("tiered_run_id") or uuid4())
+        self.run_id = str(self.metadata.get("tiered_run_id") or uuid7())
         self.recorder = _Recorder()  # of its own, since what others have heard is no part of this call
         self.listeners: list[Recorder] = [self.recorder, *recorders_around(around)]
         self.result = ChatResult(generations=[])
@@ -112,13 +113,13 @@ class Call:
     def route(self) -> None:
         """Have the call routed."""
         known = self.parts.facts()
-        route = self.parts.router.route(self._facts(), self._routing(), tiers=known, run_id=self.run_id)
+        route = self.parts.router.route(self._facts(), self.around, tiers=known, run_id=self.run_id, recorder=self.recorder)
         self._begin(route, known)
 
     async def aroute(self) -> None:
         """Do what `route` does, without blocking the event loop."""
         known = await self.parts.afacts()
-        route = await self.parts.router.aroute(self._facts(), self._routing(), tiers=known, run_id=self.run_id)
+        route = await self.parts.router.aroute(self._facts(), self.around, tiers=known, run_id=self.run_id, recorder=self.recorder)
         self._begin(route, known)
 
     def _facts(self) -> Facts:
@@ -131,9 +132,6 @@ class Call:
         if self.structured is not None:
             return self.structured.facts
         return tool_facts(self.plain_tools) if self.plain_tools else NO_TOOLS
-
-    def _routing(self) -> RunnableConfig:
-        return recording(self.around, self.recorder, {})
 
     def _begin(self, route: Route, known: Sequence[TierFacts]) -> None:
         unfit = self.parts.ladder.policy.unfit(self.facts, known)
@@ -241,7 +239,7 @@ class Call:
         Raises:
             BudgetExceededError: If a budget around does not hold the call.
         """
-        call = uuid4()
+        call = uuid7()
         _, options = ready_of(request)
         tags = [*(self.around.get("tags") or ()), *([HELD] if request.held else ())]
         self.recorder.latest = str(call)
@@ -270,9 +268,8 @@ class Call:
 
     def ended(self, call: UUID, result: ChatResult) -> ModelResponse[Any]:
         """Tell the recorders of the answer, and return it as the checks read it."""
-        generations = [whole(generation, result) for generation in result.generations]
-        self.result = ChatResult.model_construct(generations=generations, llm_output=result.llm_output)
-        message = generations[0].message if generations else None
+        self.result = whole(result)
+        message = next((generation.message for generation in self.result.generations), None)
         said = Said(message, result.llm_output or {})
         for listener in self.listeners:
             listener.ended(call, said)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_core.messages import BaseMessage
-    from langchain_core.outputs import ChatGeneration, ChatResult
 
 
-def whole(generation: ChatGeneration, result: ChatResult) -> ChatGeneration:
-    """Return a generation whose message has all metadata, as LangChain puts them there; the given one may be cached."""
+def whole(result: ChatResult) -> ChatResult:
+    """Return a result whose messages have all metadata, as LangChain puts them there; the given one may be cached."""
     output = (result.llm_output or {}) if len(result.generations) == 1 else {}
-    message = generation.message
-    metadata = {**output, **(generation.generation_info or {}), **message.response_metadata}
-    copied = message.model_copy(update={"response_metadata": metadata})
-    return generation.model_copy(update={"message": copied})
+    generations = []
+    for each in result.generations:
+        metadata = {**output, **(each.generation_info or {}), **each.message.response_metadata}
+        generation = copy(each)
+        generation.message = each.message.model_copy(update={"response_metadata": metadata})
+        generations.append(generation)
+    return ChatResult(generations=generations, llm_output=result.llm_output)
 
 
 def asking(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """Return the messages as the router reads them: a prompt without a user's turn asks by its last message."""
-    if not messages or any(isinstance(message, HumanMessage) for message in messages):
-        return messages
-    return [*messages[:-1], HumanMessage(messages[-1].content)]
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return messages
+    return [*messages[:-1], HumanMessage(messages[-1].content)] if messages else messages
 
 
 def since(messages: Sequence[BaseMessage], tier: str) -> int:

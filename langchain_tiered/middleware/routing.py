@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.runnables.config import ensure_config
 
 from langchain_tiered.accounting.entries import call_metadata
-from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.base import TierMiddleware, arecorded, checked, recorded
 from langchain_tiered.models import default_tiers
@@ -128,8 +126,9 @@ def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> Non
     """Have the run routed, and remember where it goes."""
     context, facts = request.runtime.context, _facts(request)
     tiers = router.models.facts(router.tiers, context)
-    config = recording(ensure_config(), memory.recorder, {})
-    said = router.route(facts, config, context=context, tiers=tiers, run_id=memory.turn["run_id"])
+    said = router.route(
+        facts, context=context, tiers=tiers, run_id=memory.turn["run_id"], recorder=memory.recorder
+    )
     memory.note(route=said, unfit=router.unfit(facts, context, tiers))
 
 
@@ -137,8 +136,9 @@ async def aroute(memory: Memory, router: TierRouter, request: ModelRequest[Any])
     """Do what `route` does."""
     context, facts = request.runtime.context, _facts(request)
     tiers = await router.models.afacts(router.tiers, context)
-    config = recording(ensure_config(), memory.recorder, {})
-    said = await router.aroute(facts, config, context=context, tiers=tiers, run_id=memory.turn["run_id"])
+    said = await router.aroute(
+        facts, context=context, tiers=tiers, run_id=memory.turn["run_id"], recorder=memory.recorder
+    )
     memory.note(route=said, unfit=router.unfit(facts, context, tiers))
 
 

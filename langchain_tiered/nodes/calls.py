@@ -57,7 +57,7 @@ NO_ANSWER = Verdict(accepted=False, check="not_empty", reason="The model said no
 BROKEN_OFF = Verdict(accepted=False, check="finished", reason="The stream of the answer broke off.", score=None)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Build:
     """Wanted: the model of a tier."""
 
@@ -65,14 +65,14 @@ class Build:
     fallback: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Ask:
     """Wanted: a model's response."""
 
     request: ModelRequest[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Weigh:
     """Wanted: a verdict on an answer."""
 
@@ -81,7 +81,7 @@ class Weigh:
     is_tool_turn: bool
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Pause:
     """Wanted: some seconds' rest."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, RemoveMessage, messages_from_dict
 from langchain_core.runnables.config import ensure_config, set_config_context
@@ -41,12 +41,23 @@ SPENT = "The budget for this request is spent, so it was not answered."
 """The last message of a run that its budget has ended."""
 
 
+class Asked(NamedTuple):
+    """The checks of an answer."""
+
+    checks: tuple[Check, ...]
+    """In the order in which they are asked."""
+
+    need_no_model: bool
+    """Whether all are built in."""
+
+
 class Judge:
     """Asks the checks of an answer; the models that a user's checks call are booked like any other."""
 
     def __init__(self, ladder: Ladder) -> None:
         """Take the tiers, and what is asked of their answers."""
         self.ladder = ladder
+        self._known: dict[tuple[str, Task, bool], Asked] = {}
 
     def verdict(
         self,
@@ -59,11 +70,11 @@ class Judge:
         is_tool_turn: bool = False,
     ) -> Verdict:
         """Return what the checks say; of a message that calls tools only the built-in ones are asked."""
-        checks, policy = self._checks(tier, state, is_tool_turn), self.ladder.policy
-        if need_no_model(checks):
-            return verdict_of(checks, given, policy.thresholds)
+        asked, policy = self._asked(tier, state, is_tool_turn), self.ladder.policy
+        if asked.need_no_model:
+            return verdict_of(asked.checks, given, policy.thresholds)
         with set_config_context(self._config(tier, state, recorder, config)) as context:
-            return context.run(verdict_of, checks, given, policy.thresholds, policy.max_check_s)
+            return context.run(verdict_of, asked.checks, given, policy.thresholds, policy.max_check_s)
 
     async def averdict(
         self,
@@ -78,17 +89,21 @@ class Judge:
         """Do what `verdict` does."""
         if given.answer.tool_calls or given.schema is not None:
             await import_validators()
-        checks, policy = self._checks(tier, state, is_tool_turn), self.ladder.policy
-        if need_no_model(checks):
-            return verdict_of(checks, given, policy.thresholds)
+        asked, policy = self._asked(tier, state, is_tool_turn), self.ladder.policy
+        if asked.need_no_model:
+            return verdict_of(asked.checks, given, policy.thresholds)
         with set_config_context(self._config(tier, state, recorder, config)) as context:
-            asked = averdict_of(checks, given, policy.thresholds, policy.max_check_s)
-            return await asyncio.create_task(asked, context=context)
+            said = averdict_of(asked.checks, given, policy.thresholds, policy.max_check_s)
+            return await asyncio.create_task(said, context=context)
 
-    def _checks(self, tier: Tier, state: State, is_tool_turn: bool) -> tuple[Check, ...]:  # noqa: FBT001  (ours alone)
-        task: Task = state["route"]["task"]
-        checks = self.ladder.checks
-        return checks.of_tool_turn(tier, task) if is_tool_turn else checks.of(tier, task)
+    def _asked(self, tier: Tier, state: State, is_tool_turn: bool) -> Asked:  # noqa: FBT001  (ours alone)
+        """Return what is asked of an answer: the same for every answer that a tier gives to a task."""
+        key = (tier.name, state["route"]["task"], is_tool_turn)
+        if (asked := self._known.get(key)) is None:
+            of = self.ladder.checks.of_tool_turn if is_tool_turn else self.ladder.checks.of
+            checks = of(tier, key[1])
+            asked = self._known[key] = Asked(checks, need_no_model(checks))
+        return asked
 
     def _config(self, tier: Tier, state: State, recorder: Recorder, config: RunnableConfig | None) -> RunnableConfig:
         nobodys = replace(tier, rates=None, price_factor=1.0)  # a check may ask any model, on its own terms

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import ensure_config
 
+from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.models import Models, default_tiers, setting
 from langchain_tiered.routing import explaining
 from langchain_tiered.routing.classifier import Classifier, ClassifierFunction, create_classifier
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tiered.accounting.recorder import Recorder
     from langchain_tiered.routing.deciding import DecisionModel
     from langchain_tiered.routing.explaining import Explanation
     from langchain_tiered.types import Classification, Facts, Tier, TierFacts, Tool
@@ -155,8 +158,18 @@ class TierRouter(Runnable[RequestInput, Route]):
         tiers: Sequence[TierFacts] | None = None,
         remaining_usd: float | None = None,
         run_id: str | None = None,
+        recorder: Recorder | None = None,
     ) -> Route:
-        """Return the route for ready-made facts; `tiers` is what is known of the tiers, where the caller knows better.
+        """Return the route for ready-made facts.
+
+        Args:
+            facts: What is plainly there in the request.
+            config: The run's config, as for `invoke`.
+            context: The run's context, as for `invoke`.
+            tiers: What is known of the tiers, where the caller knows better.
+            remaining_usd: What is left of the budget, as for `invoke`.
+            run_id: The invocation that the classifier's call is booked on.
+            recorder: Books that call, beside those that are in the config already.
 
         Raises:
             NoTierFitsError: If no tier can take the request.
@@ -169,7 +182,8 @@ class TierRouter(Runnable[RequestInput, Route]):
             if self.classifier is None:
                 said = _leaning(facts, policy, known)
             else:
-                said = self.classifier.classify(facts, config, context=context, run_id=run_id)
+                around = _heard(config, recorder)
+                said = self.classifier.classify(facts, around, context=context, run_id=run_id)
         return policy.decide(facts, said, known, remaining_usd)
 
     def unfit(self, facts: Facts, context: object, tiers: Sequence[TierFacts]) -> list[str]:
@@ -192,6 +206,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         tiers: Sequence[TierFacts] | None = None,
         remaining_usd: float | None = None,
         run_id: str | None = None,
+        recorder: Recorder | None = None,
     ) -> Route:
         """Do what `route` does, without blocking the event loop."""
         known = await self.models.afacts(self.tiers, context) if tiers is None else tiers
@@ -200,7 +215,8 @@ class TierRouter(Runnable[RequestInput, Route]):
             if self.classifier is None:
                 said = _leaning(facts, policy, known)
             else:
-                said = await self.classifier.aclassify(facts, config, context=context, run_id=run_id)
+                around = _heard(config, recorder)
+                said = await self.classifier.aclassify(facts, around, context=context, run_id=run_id)
         return policy.decide(facts, said, known, remaining_usd)
 
     def _policy(self, context: object) -> Policy:
@@ -211,6 +227,10 @@ class TierRouter(Runnable[RequestInput, Route]):
 def _leaning(facts: Facts, policy: Policy, known: Sequence[TierFacts]) -> Classification | None:
     """Return what stands in for a classifier; `None` where the policy names a tier, or earlier work may go on."""
     return None if policy.on_classifier_error is not None or facts.refers_back is None else lean(facts, known)
+
+
+def _heard(config: RunnableConfig | None, recorder: Recorder | None) -> RunnableConfig | None:
+    return config if recorder is None else recording(ensure_config(config), recorder, {})
 
 
 def _known(tools: Sequence[Tool] | ToolFacts) -> ToolFacts:
