@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -15,15 +14,17 @@ if TYPE_CHECKING:
 
 
 def whole(result: ChatResult) -> ChatResult:
-    """Return a result whose messages have all metadata, as LangChain puts them there; the given one may be cached."""
+    """Return a result with all metadata on its messages, as LangChain puts them there; a fake may give these again."""
     output = (result.llm_output or {}) if len(result.generations) == 1 else {}
-    generations = []
     for each in result.generations:
         metadata = {**output, **(each.generation_info or {}), **each.message.response_metadata}
-        generation = copy(each)
-        generation.message = each.message.model_copy(update={"response_metadata": metadata})
-        generations.append(generation)
-    return ChatResult(generations=generations, llm_output=result.llm_output)
+        each.message = each.message.model_copy(update={"response_metadata": metadata})
+    return result
+
+
+def unshared(result: ChatResult) -> ChatResult:
+    """Return a copy of a result that a cache may keep."""
+    return ChatResult(generations=[each.model_copy() for each in result.generations], llm_output=result.llm_output)
 
 
 def asking(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

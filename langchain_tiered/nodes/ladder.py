@@ -68,6 +68,7 @@ class Ladder:
         self.models = models or Models()
         self.circuit = circuit or Circuit()
         self.budget = budget
+        self._kept_limits: dict[tuple[Task, tuple[str, ...], bool], Limits] = {}
 
     @cached_property
     def facts(self) -> tuple[TierFacts, ...]:
@@ -87,17 +88,26 @@ class Ladder:
         """Ask the engine what follows the last of `attempts`."""
         route: Route = state["route"]
         budget: Budget | None = self.budget or state.get("budget")
-        limits = Limits(
-            max_escalations=self.policy.max_escalations,
-            max_wait_s=self.policy.max_wait_s,
-            on_rate_limit=self.policy.on_rate_limit,
-            floor=self.policy.floor_of(route["task"], self.facts),
-            unfit=frozenset(run_of(state)["unfit"]),
-            open_circuits=self.circuit.opened(),
-            on_no_answer="ask" if self.policy.on_no_answer == "ask" else "stop",
-            on_budget="downgrade" if budget is not None and budget.exit_behavior == "downgrade" else "stop",
-        )
+        downgrades = budget is not None and budget.exit_behavior == "downgrade"
+        limits = self._limits(route["task"], tuple(run_of(state)["unfit"]), downgrades)
+        if opened := self.circuit.opened():
+            limits = replace(limits, open_circuits=opened)
         return next_step(route, attempts, self.facts, limits)
+
+    def _limits(self, task: Task, unfit: tuple[str, ...], downgrades: bool) -> Limits:  # noqa: FBT001  (ours alone)
+        """Return what bounds the steps of a turn, made once for each kind of turn."""
+        key = (task, unfit, downgrades)
+        if (kept := self._kept_limits.get(key)) is None:
+            kept = self._kept_limits[key] = Limits(
+                max_escalations=self.policy.max_escalations,
+                max_wait_s=self.policy.max_wait_s,
+                on_rate_limit=self.policy.on_rate_limit,
+                floor=self.policy.floor_of(task, self.facts),
+                unfit=frozenset(unfit),
+                on_no_answer="ask" if self.policy.on_no_answer == "ask" else "stop",
+                on_budget="downgrade" if downgrades else "stop",
+            )
+        return kept
 
     def recorder(self, state: Mapping[str, Any]) -> Recorder:
         """Return a recorder for a node of the run; with a budget, it lets no call through that does not fit."""

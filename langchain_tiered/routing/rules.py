@@ -201,7 +201,7 @@ def labels(facts: Facts) -> Said:
         or (("same" in text or "paraphras" in text) and _SAME.search(text))
         or (any(map(text.__contains__, _CLASSIFY_HINTS)) and opens(_CLASSIFIES, asked))
     )
-    if not found or goes_beyond(found) or _OPTION.search(text) or _CHOICES.search(text):
+    if not found or goes_beyond(found) or _OPTION.search(text) or _has_choices(text):
         return None
     return "classify", "The request asks for a label."
 
@@ -268,7 +268,7 @@ def word_problem(facts: Facts) -> Said:
 def options(facts: Facts) -> Said:
     """Tell an examination question: options stand below each other, lettered or under that word."""
     text = facts.ends
-    found = "\n" in text and (len(_OPTION.findall(text)) > 1 or _CHOICES.search(text))
+    found = "\n" in text and (len(_OPTION.findall(text)) > 1 or _has_choices(text))
     return ("reason", "The request is a question with options.") if found else None
 
 
@@ -373,6 +373,10 @@ def reads_english(text: str) -> bool:
     """Tell whether the head of a text, or its first line, is in English."""
     head = text[:_ENGLISH_CHARS].lower().rstrip(" .!?\n")
     return _is_english(head) or _is_english(head.strip().partition("\n")[0])
+
+
+def _has_choices(text: str) -> bool:
+    return "options:" in text and _CHOICES.search(text) is not None
 
 
 def _is_english(text: str) -> bool:
