@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,16 +105,19 @@ def entry_of(
     told = unread or said.metadata
     model, calls = _model_name(said, told, metadata), provider_calls(said.message)
     rates, factor = terms_of(metadata, call.role)
-    terms = {
-        "provider": metadata.get("ls_provider") or told.get("model_provider"),
-        "service_tier": told.get("service_tier"),
-        "rates": rates,
-        "factor": factor,
-    }
+    price = partial(
+        price_usd,
+        model,
+        tokens,
+        provider=metadata.get("ls_provider") or told.get("model_provider"),
+        service_tier=told.get("service_tier"),
+        rates=rates,
+        factor=factor,
+    )
+    searched = calls.web_searches or calls.file_searches
     cost_usd = None
     if not calls.unpriced:
-        searches = {"web_searches": calls.web_searches, "file_searches": calls.file_searches}
-        cost_usd = price_usd(model, tokens, **terms, **searches)
+        cost_usd = price(web_searches=calls.web_searches, file_searches=calls.file_searches) if searched else price()
     entry = LedgerEntry(
         id=str(run_id),
         run_id=metadata.get("tiered_run_id"),
@@ -129,8 +133,8 @@ def entry_of(
         latency_s=latency_s,
         outcome=outcome,
     )
-    if cost_usd is not None and (calls.web_searches or calls.file_searches):
-        entry["tools_usd"] = cost_usd - (price_usd(model, tokens, **terms) or 0.0)
+    if cost_usd is not None and searched:
+        entry["tools_usd"] = cost_usd - (price() or 0.0)
     return entry
 
 

@@ -132,10 +132,9 @@ class Recorder(BaseCallbackHandler):
 
     def book(self, entries: Iterable[LedgerEntry]) -> None:
         """Add entries; one whose id is there already takes the old one's place."""
-        booked = {entry["id"]: entry for entry in entries}
         with self._lock:
-            self._booked |= booked
-            self._fresh |= booked
+            for entry in entries:
+                self._booked[entry["id"]] = self._fresh[entry["id"]] = entry
 
     def on_chat_model_start(
         self,

@@ -243,7 +243,7 @@ class Call:
         call = uuid7()
         _, options = ready_of(request)
         tags = [*(self.around.get("tags") or ()), *([HELD] if request.held else ())]
-        self.recorder.latest = str(call)
+        self.recorder.latest = ""
         for place, listener in enumerate(self.listeners):
             try:
                 listener.began(call, request.messages, tags, request.told, options)
@@ -358,6 +358,11 @@ class _Recorder(Recorder):
     """Books the calls of one call; the answer is of the one that was made last, whatever the call itself is for."""
 
     latest = ""
+    """The id of the entry of that call, once it is booked."""
+
+    def _end(self, run_id: UUID, call: Any, entry: LedgerEntry) -> None:
+        super()._end(run_id, call, entry)
+        self.latest = entry["id"]
 
     @property
     def answered(self) -> LedgerEntry | None:

@@ -281,7 +281,8 @@ class TieredChatModel(BaseChatModel):
         with Accounted(call.state, None, call.recorder):
             call.route()
             end = drive(call.steps(), call.turn, call.ask)
-            call.keep([done(each, call.turn) for each in call.others(end)])
+            if others := call.others(end):
+                call.keep([done(each, call.turn) for each in others])
             return call.answer(end)
 
     async def _agenerate(
@@ -295,7 +296,8 @@ class TieredChatModel(BaseChatModel):
         with Accounted(call.state, None, call.recorder):
             await call.aroute()
             end = await adrive(call.steps(), call.turn, call.aask)
-            call.keep([await adone(each, call.turn) for each in call.others(end)])
+            if others := call.others(end):
+                call.keep([await adone(each, call.turn) for each in others])
             return call.answer(end)
 
     def _stream(

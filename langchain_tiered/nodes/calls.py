@@ -264,7 +264,7 @@ def _weighed(
 def _stuck(turn: Turn, proposed: AIMessage | None, **what: Any) -> Attempt | None:
     """Return the attempt of a tier that makes no progress; `None` where it does. Other tiers' calls do not count."""
     repeats, messages = turn.ladder.policy.max_repeats, turn.state["messages"]
-    if repeats is None or (messages and isinstance(messages[-1], HumanMessage) and proposed is None):
+    if repeats is None or (messages and isinstance(messages[-1], HumanMessage)):  # nothing was called in the turn yet
         return None
     since = run_of(turn.state).get("since", 0)
     why = stalled(messages[since:], proposed, max_repeats=repeats) or insists(messages, proposed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_tiered.types.records import Route
     from langchain_tiered.types.tiers import Rates
 
@@ -85,17 +86,19 @@ class Facts:
     output_tokens: int = 0
     """Output of the thread's last answer, in tokens; `0` when unknown."""
 
-    @cached_property
+    @property
     def ends(self) -> str:
         """The ends of the last user turn in lower case, which is what rules read of it."""
         return ends_of(self.text).lower()
 
-    @cached_property
-    def needs(self) -> tuple[tuple[str, int], ...]:
+    @property
+    def needs(self) -> Sequence[tuple[str, int]]:
         """What a tier must be able to take beside words, and how many of each: `images`, `audio`, `files`, `tools`."""
-        counts = {"images": self.images, "audio": self.audio, "files": self.files}
-        counts["tools"] = len(self.tools) + len(self.provider_tools)
-        return tuple((what, count) for what, count in counts.items() if count)
+        if not (self.images or self.audio or self.files or self.tools or self.provider_tools):
+            return ()
+        tools = len(self.tools) + len(self.provider_tools)
+        counts = (("images", self.images), ("audio", self.audio), ("files", self.files), ("tools", tools))
+        return [each for each in counts if each[1]]
 
 
 @dataclass(frozen=True)
