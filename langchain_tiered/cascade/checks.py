@@ -82,7 +82,8 @@ def not_empty(given: CheckInput) -> Verdict:
 def not_refused(given: CheckInput) -> Verdict:
     """Reject a refusal, in the forms of Chat Completions and Responses, and what a content filter stopped."""
     answer = given.answer
-    if answer.additional_kwargs.get("refusal") or any(block.get("refusal") for block in _blocks(answer)):  # its words stay in the attempt: a verdict's reason is public
+    if answer.additional_kwargs.get("refusal") or any(block.get("refusal") for block in _blocks(answer)):
+        # Its words stay in the attempt: a verdict's reason is public.
         return _verdict("not_refused", False, "The model refused.")
     blocked = _block_reason(answer)
     why = blocked or _stop_reason(answer)

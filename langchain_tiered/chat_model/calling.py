@@ -112,15 +112,15 @@ class Call:
 
     def route(self) -> None:
         """Have the call routed."""
-        known = self.parts.facts()
-        route = self.parts.router.route(self._facts(), self.around, tiers=known, run_id=self.run_id, recorder=self.recorder)
-        self._begin(route, known)
+        known, router = self.parts.facts(), self.parts.router
+        told: Any = {"tiers": known, "run_id": self.run_id, "recorder": self.recorder}
+        self._begin(router.route(self._facts(), self.around, **told), known)
 
     async def aroute(self) -> None:
         """Do what `route` does, without blocking the event loop."""
-        known = await self.parts.afacts()
-        route = await self.parts.router.aroute(self._facts(), self.around, tiers=known, run_id=self.run_id, recorder=self.recorder)
-        self._begin(route, known)
+        known, router = await self.parts.afacts(), self.parts.router
+        told: Any = {"tiers": known, "run_id": self.run_id, "recorder": self.recorder}
+        self._begin(await router.aroute(self._facts(), self.around, **told), known)
 
     def _facts(self) -> Facts:
         self.facts = facts_of(asking(self.messages), self._tool_facts(), schema=self.schema is not None)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse
 from langchain_core.messages import AIMessage
-from langchain_core.runnables.config import ensure_config, set_config_context
+from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
-from langchain_tiered.accounting.entries import HELD
+from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.accounting.traces import mark, tagged, tier_tag
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from langchain.agents.middleware import ModelRequest
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
     from langgraph.runtime import Runtime
 
@@ -104,8 +104,11 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
-        """Make the call. The subclass says how."""
-        raise NotImplementedError
+        """Make the call, with the run's recorder. A subclass may know better how."""
+        if memory.placed is not None:
+            return handler(request)  # one of ours further out records the call
+        with self._booked(memory):
+            return handler(request)
 
     async def acalled(
         self,
@@ -114,7 +117,15 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Do what `called` does."""
-        raise NotImplementedError
+        if memory.placed is not None:
+            return await handler(request)
+        with self._booked(memory):
+            return await handler(request)
+
+    def _booked(self, memory: Memory) -> Within:
+        """Return a block whose call is booked, and of which nobody says whose model is called."""
+        metadata = call_metadata(role="answer", tier=None, run_id=memory.turn["run_id"])
+        return Within(recorded_config(memory, metadata), None)
 
     def _entered(self, request: ModelRequest[Any]) -> Memory:
         memory = memory_of(_state(request))
@@ -150,48 +161,45 @@ def spent(memory: Memory) -> ModelResponse[Any]:
     return ModelResponse(result=[AIMessage(SPENT, response_metadata={"budget_exceeded": True})])
 
 
+class Within:
+    """Has what is called in the block run under a config, and tells ours further in whose model is called.
+
+    The block stays in its task and its context, as if nobody stood there: what is called may set variables, too.
+    """
+
+    __slots__ = ("_config", "_placed", "_tokens")
+
+    def __init__(self, config: RunnableConfig, placed: Placed | None) -> None:
+        """Take the config, and what one of ours tells those further in."""
+        self._config, self._placed = config, placed
+
+    def __enter__(self) -> None:
+        self._tokens = var_child_runnable_config.set(self._config), PLACED.set(self._placed)
+
+    def __exit__(self, *_: object) -> None:
+        config, placed = self._tokens
+        PLACED.reset(placed)
+        var_child_runnable_config.reset(config)
+
+
 def recorded(
     memory: Memory,
     metadata: Mapping[str, Any],
-    handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
-    request: ModelRequest[Any],
+    model: BaseChatModel | None = None,
     *,
-    ours: bool = True,
     held: bool = False,
-) -> ModelResponse[Any]:
-    """Call on, with the run's recorder in the config; `ours` tells whether the request's model is one of ours.
+) -> Within:
+    """Return the block in which a call is booked by the run's recorder.
 
     Tokens are held by a tag of the config, not of a copied model: a double that counts on itself keeps its count.
+
+    Args:
+        memory: The run.
+        metadata: What the recorder is told of the call.
+        model: The model that one of ours has put in; `None` where another middleware's was left alone.
+        held: Whether the call's tokens are kept from the user's stream.
     """
-    with set_config_context(recorded_config(memory, metadata, held=held)) as context:
-        context.run(PLACED.set, Placed(memory, request.model if ours else None))
-        return context.run(handler, request)
-
-
-async def arecorded(
-    memory: Memory,
-    metadata: Mapping[str, Any],
-    handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    request: ModelRequest[Any],
-    *,
-    ours: bool = True,
-    held: bool = False,
-) -> ModelResponse[Any]:
-    """Do what `recorded` does."""
-    with set_config_context(recorded_config(memory, metadata, held=held)) as context:
-        context.run(PLACED.set, Placed(memory, request.model if ours else None))
-        return await asyncio.create_task(handler(request), context=context)  # type: ignore[arg-type]
-
-
-async def arecorded_only(
-    memory: Memory,
-    metadata: Mapping[str, Any],
-    handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    request: ModelRequest[Any],
-) -> ModelResponse[Any]:
-    """Call on with the run's recorder, and say nothing of whose model it is."""
-    with set_config_context(recorded_config(memory, metadata)) as context:
-        return await asyncio.create_task(handler(request), context=context)  # type: ignore[arg-type]
+    return Within(recorded_config(memory, metadata, held=held), Placed(memory, model))
 
 
 def recorded_config(memory: Memory, metadata: Mapping[str, Any], *, held: bool = False) -> RunnableConfig:

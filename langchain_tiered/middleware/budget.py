@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_core.runnables.config import set_config_context
-
 from langchain_tiered.accounting.budget import Budget
 from langchain_tiered.accounting.metering import Metered
-from langchain_tiered.middleware.base import TierMiddleware, arecorded_only, recorded_config
-from langchain_tiered.middleware.routing import told
+from langchain_tiered.middleware.base import TierMiddleware
 from langchain_tiered.nodes.events import stream_writer
 
 if TYPE_CHECKING:
@@ -72,10 +69,7 @@ class BudgetMiddleware(TierMiddleware):
     ) -> ModelResponse[Any]:
         """Call on, with the run's recorder and its meter."""
         self._meter(memory, request.state)
-        if memory.placed is not None:
-            return handler(request)  # one of ours further out records the call
-        with set_config_context(recorded_config(memory, told(memory, None))) as context:
-            return context.run(handler, request)
+        return super().called(memory, request, handler)
 
     async def acalled(
         self,
@@ -85,9 +79,7 @@ class BudgetMiddleware(TierMiddleware):
     ) -> ModelResponse[Any]:
         """Do what `called` does."""
         self._meter(memory, request.state)
-        if memory.placed is not None:
-            return await handler(request)
-        return await arecorded_only(memory, told(memory, None), handler, request)
+        return await super().acalled(memory, request, handler)
 
     def _meter(self, memory: Memory, state: Mapping[str, Any]) -> None:
         """Give the run its meter, where it has none yet: at its start, and after an interrupt."""

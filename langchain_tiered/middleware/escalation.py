@@ -10,7 +10,7 @@ from langgraph.config import get_config
 
 from langchain_tiered.cascade.verdicts import Checks
 from langchain_tiered.errors import ConfigurationError, InvalidInputError
-from langchain_tiered.middleware.base import TierMiddleware, arecorded, checked, recorded
+from langchain_tiered.middleware.base import TierMiddleware, checked, recorded
 from langchain_tiered.middleware.routing import aroute, route, told
 from langchain_tiered.models import default_tiers, field_of, setting
 from langchain_tiered.nodes.attempts import followed
@@ -90,13 +90,15 @@ class EscalationMiddleware(TierMiddleware):
     ) -> ModelResponse[Any]:
         """Follow the steps."""
         if not memory.knows(request.model):
-            return recorded(memory, told(memory, None), handler, request, ours=False)
+            with recorded(memory, told(memory, None)):
+                return handler(request)
         if memory.route is None and memory.turn["routed"]:
             route(memory, memory.router or self.rules, request)
         call = _Call(self, memory, request, is_async=False)
 
         def asked(prepared: ModelRequest[Any]) -> ModelResponse[Any]:
-            return recorded(memory, call.told, handler, prepared, held=call.held)
+            with recorded(memory, call.told, prepared.model, held=call.held):
+                return handler(prepared)
 
         return call.ended(drive(call.steps(), call.turn, asked))
 
@@ -108,13 +110,15 @@ class EscalationMiddleware(TierMiddleware):
     ) -> ModelResponse[Any]:
         """Do what `called` does."""
         if not memory.knows(request.model):
-            return await arecorded(memory, told(memory, None), handler, request, ours=False)
+            with recorded(memory, told(memory, None)):
+                return await handler(request)
         if memory.route is None and memory.turn["routed"]:
             await aroute(memory, memory.router or self.rules, request)
         call = _Call(self, memory, request, is_async=True)
 
         async def asked(prepared: ModelRequest[Any]) -> ModelResponse[Any]:
-            return await arecorded(memory, call.told, handler, prepared, held=call.held)
+            with recorded(memory, call.told, prepared.model, held=call.held):
+                return await handler(prepared)
 
         return call.ended(await adrive(call.steps(), call.turn, asked))
 

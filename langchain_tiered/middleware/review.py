@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
 from langchain.agents import AgentState
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, hook_config
 from langchain.agents.middleware.types import PrivateStateAttr
-from langchain_core.runnables.config import set_config_context
 from langgraph.types import Command
 
 from langchain_tiered.middleware.approval import Doubted, decided_by_human
-from langchain_tiered.middleware.base import TierMiddleware, arecorded_only, recorded_config
+from langchain_tiered.middleware.base import TierMiddleware
 from langchain_tiered.middleware.cases import Case, Review
 from langchain_tiered.middleware.outcomes import (  # the state's schema reads them
     Approvals,
@@ -27,7 +26,6 @@ from langchain_tiered.middleware.outcomes import (  # the state's schema reads t
     unreviewed,
     written,
 )
-from langchain_tiered.middleware.routing import told
 from langchain_tiered.middleware.run import RoutedState, latest
 
 if TYPE_CHECKING:
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
     from langchain_tiered.middleware.approval import RiskyTools
     from langchain_tiered.middleware.outcomes import Result
-    from langchain_tiered.middleware.run import Memory
     from langchain_tiered.types import Tier
 
 
@@ -236,29 +233,6 @@ class ReviewMiddleware(_Reviewing, TierMiddleware):
             return response
 
         return _with_noted(await super().awrap_model_call(request, reviewing), noted)
-
-    def called(
-        self,
-        memory: Memory,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
-    ) -> ModelResponse[Any]:
-        """Call on, with the run's recorder."""
-        if memory.placed is not None:
-            return handler(request)  # one of ours further out records the call
-        with set_config_context(recorded_config(memory, told(memory, None))) as context:
-            return context.run(handler, request)
-
-    async def acalled(
-        self,
-        memory: Memory,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
-        """Do what `called` does."""
-        if memory.placed is not None:
-            return await handler(request)
-        return await arecorded_only(memory, told(memory, None), handler, request)
 
 
 class LoopReview(_Reviewing):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-
 from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.errors import ConfigurationError
-from langchain_tiered.middleware.base import TierMiddleware, arecorded, checked, recorded
+from langchain_tiered.middleware.base import TierMiddleware, checked, recorded
 from langchain_tiered.models import default_tiers
 from langchain_tiered.nodes.ladder import priced
 from langchain_tiered.routing.facts import facts_of, tool_facts
@@ -85,10 +84,12 @@ class TierRouterMiddleware(TierMiddleware):
         if memory.route is None:
             route(memory, self.router, request)
         if not memory.knows(request.model):
-            return recorded(memory, told(memory, None), handler, request, ours=False)
+            with recorded(memory, told(memory, None)):
+                return handler(request)
         tier = self._tier(memory)
         model = self.router.models.of(tier, request.runtime.context, memory.turn["fallback"])
-        return recorded(memory, told(memory, tier, request), handler, request.override(model=model))
+        with recorded(memory, told(memory, tier, request), model):
+            return handler(request.override(model=model))
 
     async def acalled(
         self,
@@ -102,10 +103,12 @@ class TierRouterMiddleware(TierMiddleware):
         if memory.route is None:
             await aroute(memory, self.router, request)
         if not memory.knows(request.model):
-            return await arecorded(memory, told(memory, None), handler, request, ours=False)
+            with recorded(memory, told(memory, None)):
+                return await handler(request)
         tier = self._tier(memory)
         model = await self.router.models.aof(tier, request.runtime.context, memory.turn["fallback"])
-        return await arecorded(memory, told(memory, tier, request), handler, request.override(model=model))
+        with recorded(memory, told(memory, tier, request), model):
+            return await handler(request.override(model=model))
 
     def _tier(self, memory: Memory) -> Tier:
         name = memory.route["tier"] if memory.route else self.names[-1]
@@ -126,9 +129,7 @@ def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> Non
     """Have the run routed, and remember where it goes."""
     context, facts = request.runtime.context, _facts(request)
     tiers = router.models.facts(router.tiers, context)
-    said = router.route(
-        facts, context=context, tiers=tiers, run_id=memory.turn["run_id"], recorder=memory.recorder
-    )
+    said = router.route(facts, context=context, tiers=tiers, run_id=memory.turn["run_id"], recorder=memory.recorder)
     memory.note(route=said, unfit=router.unfit(facts, context, tiers))
 
 

@@ -24,10 +24,10 @@ from langchain_tiered.nodes.attempts import (
     unbound_call,
 )
 from langchain_tiered.nodes.ladder import (
+    Accounted,
     Ladder,
     Node,
     State,
-    Accounted,
     priced,
     run_context,
     run_of,

@@ -23,7 +23,7 @@ from langchain_tiered.errors import NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
 from langchain_tiered.nodes.attempts import NOT_STALLED, Raised, up_to_last_tool_result
 from langchain_tiered.nodes.events import announce
-from langchain_tiered.nodes.ladder import Ladder, Node, State, Accounted, run_context, run_of
+from langchain_tiered.nodes.ladder import Accounted, Ladder, Node, State, run_context, run_of
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:

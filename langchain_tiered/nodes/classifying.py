@@ -12,7 +12,7 @@ from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.accounting.traces import mark
-from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of, run_context
+from langchain_tiered.nodes.ladder import Accounted, Node, State, metered_of, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.state import Run

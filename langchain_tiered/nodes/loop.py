@@ -29,9 +29,9 @@ from langchain_tiered.nodes.attempts import Raised, attempt_of, dicts_of, follow
 from langchain_tiered.nodes.calls import Turn, adrive, carried, drive
 from langchain_tiered.nodes.events import stream_writer
 from langchain_tiered.nodes.ladder import (
+    Accounted,
     Ladder,
     State,
-    Accounted,
     metered_of,
     paid_in,
     priced,

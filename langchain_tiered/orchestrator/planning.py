@@ -11,7 +11,7 @@ from langgraph.types import Command
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.errors import BudgetExceededError, InvalidPlanError
-from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of
+from langchain_tiered.nodes.ladder import Accounted, Node, State, metered_of
 from langchain_tiered.orchestrator.endings import answered, out_of_budget, raises
 from langchain_tiered.orchestrator.plans import Plan, read_plan
 from langchain_tiered.orchestrator.prompts import mended

@@ -10,7 +10,7 @@ from langgraph.types import Command
 
 from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.errors import BudgetExceededError
-from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of
+from langchain_tiered.nodes.ladder import Accounted, Node, State, metered_of
 from langchain_tiered.orchestrator.endings import answered, exhausted, failed, out_of_budget, raises
 from langchain_tiered.orchestrator.plans import last_tasks
 from langchain_tiered.orchestrator.prompts import mended, review_prompt

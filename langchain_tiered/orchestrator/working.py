@@ -28,7 +28,7 @@ from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.cascade.schemas import import_validators
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.events import stream_writer
-from langchain_tiered.nodes.ladder import Node, State, Accounted, metered_of
+from langchain_tiered.nodes.ladder import Accounted, Node, State, metered_of
 from langchain_tiered.orchestrator import events
 from langchain_tiered.orchestrator.attempts import (
     OUT_OF_BUDGET,

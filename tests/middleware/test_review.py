@@ -85,7 +85,7 @@ def test_the_reviewer_sees_request_results_and_all_calls_of_the_turn_in_one_call
     both = saying(("refund", 7, "a"), ("find", 5, "b"), ("refund", 8, "c"))
     made = reviewed(in_turn(calls_for(3, name="find"), both, DONE), refund, judge, tools=[find])
     run(made, ask(REFUND), THREAD)
-    assert (refunds, judge.calls) == ([7, 8], 1)
+    assert (sorted(refunds), judge.calls) == ([7, 8], 1)
     shown = judge.asked[0]
     assert [message.type for message in shown] == ["system", "human"]
     told = part(shown, "request")["messages"]

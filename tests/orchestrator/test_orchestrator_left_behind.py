@@ -99,7 +99,7 @@ class Odd(BaseModel):
 
 def deep() -> Any:
     found: list[Any] = []
-    for _ in range(5_000):
+    for _ in range(100_000):
         found = [found]
     return found
 

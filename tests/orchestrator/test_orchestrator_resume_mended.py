@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -19,6 +19,9 @@ from orchestrator.team import MODES, THREAD, Team, ask, outcomes, plan, review, 
 
 from langchain_tiered import Budget, Ledger, collect_ledger, create_orchestrator
 from langchain_tiered.testing import ScriptedChatModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 both = pytest.mark.parametrize("mode", MODES)
 APPROVED = json.dumps({"verdicts": [{"call": 1, "reason": "It is asked for.", "approved": True}]})
@@ -121,6 +124,15 @@ async def test_a_task_that_waited_while_the_caller_left_is_done_when_the_run_goe
     assert set(outcomes(result).values()) == {"done"}
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C raise, also where the tests run in the background of a shell, which ignores it there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_task_that_waited_at_ctrl_c_is_done_when_the_run_goes_on() -> None:
     calls: list[str] = []
     gone = threading.Event()
