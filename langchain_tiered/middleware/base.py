@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse
 from langchain_core.messages import AIMessage
-from langchain_core.runnables.config import ensure_config, var_child_runnable_config
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
@@ -204,7 +204,7 @@ def recorded(
 
 def recorded_config(memory: Memory, metadata: Mapping[str, Any], *, held: bool = False) -> RunnableConfig:
     """Return the config of a call that the run's recorder sees; `held` keeps its tokens from the user's stream."""
-    config = recording(ensure_config(), memory.recorder, metadata)
+    config = recording(var_child_runnable_config.get() or {}, memory.recorder, metadata)
     if (tier := metadata.get("tier")) is not None:
         config = tagged(config, tier_tag(tier))
     return {**config, "tags": [*(config.get("tags") or ()), HELD]} if held else config

@@ -12,7 +12,7 @@ from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.models import Models, default_tiers, setting
 from langchain_tiered.routing import explaining
 from langchain_tiered.routing.classifier import Classifier, ClassifierFunction, create_classifier
-from langchain_tiered.routing.facts import RequestInput, ToolFacts, facts_of, messages_of, tool_facts
+from langchain_tiered.routing.facts import NO_TOOLS, RequestInput, ToolFacts, facts_of, messages_of, tool_facts
 from langchain_tiered.routing.leaning import lean
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.rules import classify_by_rules
@@ -68,6 +68,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         self.policy = policy or Policy()
         self.policy.validate([tier.name for tier in self.tiers])
         self.models = Models(priced=self.policy.reroute == "turn")
+        self._tools: tuple[tuple[Tool, ...], ToolFacts] = ((), NO_TOOLS)
         asked = self.tiers[0] if isinstance(classifier, str) and classifier == "cheapest" else classifier
         self.classifier = None if asked is None else create_classifier(asked, self.tiers, models=self.models)
 
@@ -100,7 +101,7 @@ class TierRouter(Runnable[RequestInput, Route]):
             UnknownTierError: If the context pins a tier that is not declared.
             ModelNotBuiltError: If the classifier is needed and its model cannot be made.
         """
-        facts = facts_of(messages_of(input), _known(tools), schema=schema)
+        facts = facts_of(messages_of(input), self.known(tools), schema=schema)
         return self.route(facts, config, context=context, remaining_usd=remaining_usd, run_id=run_id)
 
     async def ainvoke(
@@ -116,7 +117,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         **_: Any,
     ) -> Route:
         """Do what `invoke` does, without blocking the event loop."""
-        facts = facts_of(messages_of(input), _known(tools), schema=schema)
+        facts = facts_of(messages_of(input), self.known(tools), schema=schema)
         return await self.aroute(facts, config, context=context, remaining_usd=remaining_usd, run_id=run_id)
 
     def explain(
@@ -133,7 +134,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         It is decided as `invoke` decides it, and costs a classifier's call where `invoke` does. The settings, and the
         errors, are those of `invoke`.
         """
-        facts = facts_of(messages_of(request), _known(tools), schema=schema)
+        facts = facts_of(messages_of(request), self.known(tools), schema=schema)
         return explaining.explain(self, facts, context, remaining_usd)
 
     async def aexplain(
@@ -146,7 +147,7 @@ class TierRouter(Runnable[RequestInput, Route]):
         remaining_usd: float | None = None,
     ) -> Explanation:
         """Do what `explain` does, without blocking the event loop."""
-        facts = facts_of(messages_of(request), _known(tools), schema=schema)
+        facts = facts_of(messages_of(request), self.known(tools), schema=schema)
         return await explaining.aexplain(self, facts, context, remaining_usd)
 
     def route(
@@ -185,6 +186,19 @@ class TierRouter(Runnable[RequestInput, Route]):
                 around = _heard(config, recorder)
                 said = self.classifier.classify(facts, around, context=context, run_id=run_id)
         return policy.decide(facts, said, known, remaining_usd)
+
+    def known(self, tools: Sequence[Tool] | ToolFacts) -> ToolFacts:
+        """Return what is known of tools; those that come again and again, an agent's, are read once.
+
+        Raises:
+            InvalidInputError: If something is no tool.
+        """
+        if isinstance(tools, ToolFacts):
+            return tools
+        kept, told = self._tools
+        if len(kept) != len(tools) or any(one is not other for one, other in zip(kept, tools, strict=True)):
+            kept, told = self._tools = (tuple(tools), tool_facts(tools))
+        return told
 
     def unfit(self, facts: Facts, context: object, tiers: Sequence[TierFacts]) -> list[str]:
         """Name the tiers that no step of the turn may lead to."""
@@ -231,7 +245,3 @@ def _leaning(facts: Facts, policy: Policy, known: Sequence[TierFacts]) -> Classi
 
 def _heard(config: RunnableConfig | None, recorder: Recorder | None) -> RunnableConfig | None:
     return config if recorder is None else recording(ensure_config(config), recorder, {})
-
-
-def _known(tools: Sequence[Tool] | ToolFacts) -> ToolFacts:
-    return tools if isinstance(tools, ToolFacts) else tool_facts(tools)
