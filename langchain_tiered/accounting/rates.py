@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from langchain_tiered.accounting.usage import Tokens
 from langchain_tiered.types import Rates
@@ -191,25 +191,48 @@ def _plain_usd(listed: _Listed, tokens: Tokens) -> float | None:
     all_input, cached, output = tokens.input_tokens or 0, tokens.cached_tokens or 0, tokens.output_tokens or 0
     if not text or not 0 <= cached <= all_input or output < 0:
         return None
-    fresh_usd, read_usd, output_usd = text
-    total = _rate(fresh_usd, all_input) * (all_input - cached) + _rate(output_usd, all_input) * output
-    return float((total + _rate(read_usd, all_input) * cached if cached else total) / 1_000_000)
+    fresh_price, read_price, output_price = [_reached(price, all_input) for price in text]
+    # Whole numbers, divided once: the nearest float to the exact sum, as that of the library's decimals is.
+    return ((all_input - cached) * fresh_price + cached * read_price + output * output_price) / (_SCALE * 1_000_000)
 
 
-def _text_prices(price: ModelPrice) -> tuple[Decimal | TieredPrices, ...]:
+_SCALE = 10**9
+"""Prices of a million tokens are counted in billionths of a dollar; one with more digits is left to the library."""
+
+_Price: TypeAlias = "int | tuple[tuple[int, int], ...]"
+"""A price, or the prices from so many input tokens on."""
+
+
+def _text_prices(price: ModelPrice) -> tuple[_Price, ...]:
     """Return the prices of fresh input, cached input and output; none where there is a price for something else."""
     priced = {unit: usd for unit, usd in vars(price).items() if usd is not None}
     if not _TEXT_UNITS <= priced.keys() <= _KNOWN_UNITS:
         return ()
-    return priced["input_mtok"], priced.get("cache_read_mtok", priced["input_mtok"]), priced["output_mtok"]
+    found = priced["input_mtok"], priced.get("cache_read_mtok", priced["input_mtok"]), priced["output_mtok"]
+    try:
+        return tuple(map(_counted, found))
+    except ArithmeticError:
+        return ()
 
 
-def _rate(price: Decimal | TieredPrices, input_tokens: int) -> Decimal:
-    """Return what a million tokens cost in a call with so much input."""
+def _counted(price: Decimal | TieredPrices) -> _Price:
+    """Return a price in billionths of a dollar.
+
+    Raises:
+        ArithmeticError: If it has more digits.
+    """
     if isinstance(price, Decimal):
-        return price
-    reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
-    return reached[-1] if reached else price.base
+        (count, rest) = divmod(price * _SCALE, 1)
+        if rest:
+            raise ArithmeticError(price)
+        return int(count)
+    steps = [(-1, price.base), *((tier.start, tier.price) for tier in price.tiers)]
+    return tuple((start, cast("int", _counted(usd))) for start, usd in steps)
+
+
+def _reached(price: _Price, input_tokens: int) -> int:
+    """Return what a million tokens cost in a call with so much input."""
+    return price if isinstance(price, int) else [usd for start, usd in price if input_tokens > start][-1]
 
 
 async def import_prices() -> None:
@@ -261,7 +284,7 @@ class _Listed(NamedTuple):
     snapshot: DataSnapshot
     seller: Provider
     info: ModelInfo
-    text: tuple[Decimal | TieredPrices, ...] | None
+    text: tuple[_Price, ...] | None
     """The prices of fresh input, cached input and output, where they are the same on every day; else `None`."""
 
     def prices(self) -> ModelPrice:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
 from langchain_tiered.cascade.verdicts import Checks
@@ -218,10 +219,11 @@ def own_route(ladder: Ladder, own: BaseChatModel | None, request: ModelRequest[A
     pin = setting(request.runtime.context, "pin") or ladder.policy.pin
     if pin is not None:
         return _route(ladder.tier(pin), "pin", f"Pinned to {pin}.")
-    tier, previous = own_tier(ladder, own), None
-    with suppress(InvalidInputError):  # an agent may begin without a word of a user
-        facts = facts_of(request.state["messages"])
-        previous = facts.previous if facts.in_turn or ladder.policy.reroute == "thread" else None
+    tier, previous, messages = own_tier(ladder, own), None, request.state["messages"]
+    if any(isinstance(message, AIMessage) for message in messages):
+        with suppress(InvalidInputError):  # an agent may begin without a word of a user
+            facts = facts_of(messages)
+            previous = facts.previous if facts.in_turn or ladder.policy.reroute == "thread" else None
     above = [each.name for each in ladder.tiers[place_of(tier.name, ladder.tiers) + 1 :]]
     if previous is not None and previous["tier"] in above:
         return {**previous, "decided_by": "latch", "reason": "The thread's route only rises."}

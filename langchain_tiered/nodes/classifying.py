@@ -68,14 +68,15 @@ class ClassifyNode(Node):
             tiers = self._given(self.router.models.facts(self.router.tiers, context))
             config = config or ensure_config()
             asked: Any = {"context": context, "tiers": tiers, "run_id": run_id, "recorder": recorder}
+            asked |= _remaining(metered)
             ahead = self._ahead(facts, tiers, context)
             if ahead is None:
-                route = self.router.route(facts, config, **asked, **_remaining(metered))
+                route = self.router.route(facts, config, **asked)
                 return self._update(input, route, facts, tiers, recorder, run_id, config)
             with get_executor_for_config(config) as executor:
                 state = self._before(input, ahead, facts, tiers, run_id, metered)
                 attempt = executor.submit(ahead.attempted, state, recording(config, recorder, {}), ahead=True)
-                route = self.router.route(facts, config, **asked, **_remaining(metered))
+                route = self.router.route(facts, config, **asked)
             tried = attempt.result()
         return self._update(input, route, facts, tiers, recorder, run_id, config, tried)
 
@@ -89,14 +90,15 @@ class ClassifyNode(Node):
             tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
             config = config or ensure_config()
             asked: Any = {"context": context, "tiers": tiers, "run_id": run_id, "recorder": recorder}
+            asked |= _remaining(metered)
             ahead = self._ahead(facts, tiers, context)
             if ahead is None:
-                route = await self.router.aroute(facts, config, **asked, **_remaining(metered))
+                route = await self.router.aroute(facts, config, **asked)
                 return self._update(input, route, facts, tiers, recorder, run_id, config)
             state = self._before(input, ahead, facts, tiers, run_id, metered)
             attempt = asyncio.create_task(ahead.aattempted(state, recording(config, recorder, {}), ahead=True))
             try:
-                route = await self.router.aroute(facts, config, **asked, **_remaining(metered))
+                route = await self.router.aroute(facts, config, **asked)
             except Exception:
                 await asyncio.wait({attempt})  # it is paid for: what it cost is on the error too
                 raise
