@@ -70,10 +70,12 @@ def provider_calls(message: BaseMessage | None) -> ProviderCalls:
     the answer, and charges for each of them from Gemini 3 on, before for each answer that rests on any (Google, Gemini
     API pricing, 2026).
     """
-    metadata: dict[str, Any] = getattr(message, "response_metadata", {})
-    is_plain = message is not None and isinstance(message.content, str) and not message.additional_kwargs
-    if message is None or (is_plain and not metadata.keys() & {"usage", "grounding_metadata"}):
-        return _NO_CALLS  # almost every answer, and told of each
+    if message is None:
+        return _NO_CALLS
+    metadata: dict[str, Any] = message.response_metadata
+    tells = "usage" in metadata or "grounding_metadata" in metadata or "tool_outputs" in message.additional_kwargs
+    if isinstance(message.content, str) and not tells:
+        return _NO_CALLS  # almost every answer
     used, told = Counter(_used_tools(message)), metadata.get("usage") or {}
     searches = (told.get("server_tool_use") or {}).get("web_search_requests") if isinstance(told, dict) else None
     if searches is None and (queries := _google_queries(message)):
