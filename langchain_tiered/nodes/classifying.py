@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -12,7 +11,7 @@ from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.accounting.traces import mark
-from langchain_tiered.nodes.ladder import Accounted, Node, State, metered_of, run_context
+from langchain_tiered.nodes.ladder import Accounted, Node, State, bare, metered_of, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.state import Run
@@ -65,7 +64,7 @@ class ClassifyNode(Node):
         recorder = Recorder(metered)
         with Accounted(input, run_id, recorder):
             facts = self._facts(input)
-            tiers = self._given(self.router.models.facts(self.router.tiers, context))
+            tiers = bare(self.router.models.facts(self.router.tiers, context), self.without_tools)
             config = config or ensure_config()
             asked: Any = {"context": context, "tiers": tiers, "run_id": run_id, "recorder": recorder}
             asked |= _remaining(metered)
@@ -87,7 +86,7 @@ class ClassifyNode(Node):
         recorder = Recorder(metered)
         with Accounted(input, run_id, recorder):
             facts = self._facts(input)
-            tiers = self._given(await self.router.models.afacts(self.router.tiers, context))
+            tiers = bare(await self.router.models.afacts(self.router.tiers, context), self.without_tools)
             config = config or ensure_config()
             asked: Any = {"context": context, "tiers": tiers, "run_id": run_id, "recorder": recorder}
             asked |= _remaining(metered)
@@ -140,12 +139,6 @@ class ClassifyNode(Node):
 
     def _facts(self, state: State) -> Facts:
         return facts_of(state.get("messages", ()), self.tools, schema=self.schema)
-
-    def _given(self, tiers: tuple[TierFacts, ...]) -> tuple[TierFacts, ...]:
-        """Forget whether tiers that are given no tools could call them."""
-        if not self.without_tools:
-            return tiers
-        return tuple(replace(tier, tools=None) if tier.name in self.without_tools else tier for tier in tiers)
 
     def _update(
         self,

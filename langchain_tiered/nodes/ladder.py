@@ -28,7 +28,7 @@ from langchain_tiered.state import Run
 from langchain_tiered.types import Attempt, Failure, Route, Tier, TierFacts, Verdict, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from langchain_tiered.accounting.budget import Budget
     from langchain_tiered.types import LedgerEntry, Task
@@ -262,6 +262,13 @@ class Accounted:
             told.ledger = paid_in(self._state, self._run_id, self._recorder)
             if not getattr(told, "attempts", ()):
                 told.attempts = list(self._state.get("attempts", ()))
+
+
+def bare(tiers: Sequence[TierFacts], names: Collection[str]) -> tuple[TierFacts, ...]:
+    """Return what is known of tiers, of which those with these names are given no tools, and need not call any."""
+    if not names:
+        return tuple(tiers)
+    return tuple(replace(tier, tools=None) if tier.name in names else tier for tier in tiers)
 
 
 def paid_in(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:

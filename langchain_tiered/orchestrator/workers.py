@@ -28,13 +28,14 @@ from langchain_tiered.middleware.review import LoopReview
 from langchain_tiered.models import Placeholder, setting
 from langchain_tiered.nodes import route_by_tier
 from langchain_tiered.nodes.answering import HAND_UP, AnswerNode, may_hand_up
+from langchain_tiered.nodes.attempts import attempt_of
 from langchain_tiered.nodes.checking import CheckNode, Judge, raised
-from langchain_tiered.nodes.ladder import Ladder, run_context
+from langchain_tiered.nodes.ladder import Ladder, bare, run_context
 from langchain_tiered.nodes.loop import LoopNode, TierLoop, ToolTierLoop
 from langchain_tiered.routing.facts import facts_of, tool_facts
 from langchain_tiered.routing.rules import classify_by_rules
 from langchain_tiered.state import LoopState, Run, TieredState
-from langchain_tiered.types import Classification, Tier, place_of
+from langchain_tiered.types import Classification, Tier, Verdict, place_of
 from langchain_tiered.workloads import home, workload_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from langchain_tiered.routing.facts import ToolFacts
     from langchain_tiered.routing.router import TierRouter
     from langchain_tiered.types import Tool
+
+FELL_SHORT = Verdict(accepted=False, check="task", reason="The task was not done.", score=None)
+"""What the engine is told of a tier whose task failed or was sent back."""
 
 WorkerLike = Runnable[Any, Any] | Callable[..., Any] | Tier | str
 
@@ -224,7 +228,7 @@ class TieredWorker:
     def payload(self, given: Assignment) -> Any:
         """Return the route of a task, and its messages."""
         context = run_context()
-        known = self.router.models.facts(self.router.tiers, context)
+        known = bare(self.router.models.facts(self.router.tiers, context), self.ladder.below_tools)
         # What is handed to a worker moves no route, and what it says of earlier work is about the plan.
         facts = replace(facts_of(given.messages, self.tools), text=given.task["instruction"], previous=None)
         kind = given.task["kind"]
@@ -238,13 +242,12 @@ class TieredWorker:
         pin = setting(context, "pin") or None
         policy = self.router.policy if pin is None else replace(self.router.policy, pin=pin)
         route = policy.decide(facts, classify_by_rules(facts, known) or planned, known, given.remaining_usd)
-        unfit = policy.unfit(facts, known)
-        if given.above is not None and route["decided_by"] != "pin":
-            wanted = min(place_of(given.above, known) + 1, len(known) - 1)
-            if wanted > place_of(route["tier"], known) and known[wanted].name not in unfit:
-                route = raised(route, known[wanted].name, f"{given.above} was not enough.")
-        run = Run(id=given.run_id, unfit=unfit, fallback=0)
-        return {"messages": list(given.messages), "route": route, "run": run}
+        state = {"route": route, "run": Run(id=given.run_id, unfit=policy.unfit(facts, known), fallback=0)}
+        if given.above is not None:
+            step = self.ladder.step(state, [attempt_of(given.above, verdict=FELL_SHORT)])
+            if step.action == "escalate" and place_of(step.tier, known) > place_of(route["tier"], known):
+                state["route"] = raised(route, step.tier, step.reason)
+        return {"messages": list(given.messages), **state}
 
 
 def _tier_graph(
