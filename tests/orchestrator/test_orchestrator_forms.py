@@ -306,6 +306,21 @@ def test_a_tier_below_the_providers_tools_can_hand_up() -> None:
     assert [convert_to_openai_tool(each)["function"]["name"] for each in team.nano.bound[0]] == ["hand_up"]
 
 
+def test_a_task_stays_at_a_tier_that_cannot_call_tools_where_the_tools_do_not_go_to_it() -> None:
+    team = Team(plan(task("a")), review())
+    team.nano.profile = {"tool_calling": False}
+    result = create_orchestrator(tiers=team.tiers, tools=[refund]).invoke(ask())
+    assert [(each["tier"], each["output"]) for each in result["results"]] == [("nano", "good")]
+
+
+def test_a_task_sent_back_goes_past_a_tier_that_cannot_take_it() -> None:
+    team = Team(plan(task("a")), sends_back(a="No."), "best", review())
+    first, second, third = team.tiers
+    narrow = Tier("mini", second.model, criteria="Work.", max_input_tokens=10)
+    result = create_orchestrator(tiers=[first, narrow, third]).invoke(ask())
+    assert [(each["tier"], each["output"]) for each in result["results"]] == [("flagship", "best")]
+
+
 def test_orchestrators_in_the_tasks_of_another_keep_their_long_results_apart() -> None:
     store = InMemoryStore()
     inner = create_orchestrator(
