@@ -243,7 +243,7 @@ class Call:
         call = uuid7()
         _, options = ready_of(request)
         tags = [*(self.around.get("tags") or ()), *([HELD] if request.held else ())]
-        self.recorder.latest = ""
+        self.recorder.asked, self.recorder.latest = call, ""
         for place, listener in enumerate(self.listeners):
             try:
                 listener.began(call, request.messages, tags, request.told, options)
@@ -357,12 +357,16 @@ class Call:
 class _Recorder(Recorder):
     """Books the calls of one call; the answer is of the one that was made last, whatever the call itself is for."""
 
+    asked: UUID | None = None
+    """That call; a classifier's and a check's are booked here, too."""
+
     latest = ""
-    """The id of the entry of that call, once it is booked."""
+    """The id of its entry, once it is booked."""
 
     def _end(self, run_id: UUID, call: Any, entry: LedgerEntry) -> None:
         super()._end(run_id, call, entry)
-        self.latest = entry["id"]
+        if run_id == self.asked:
+            self.latest = entry["id"]
 
     @property
     def answered(self) -> LedgerEntry | None:

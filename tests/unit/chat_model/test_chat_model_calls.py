@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
@@ -18,6 +18,9 @@ from unit.chat_model.fakes_chat_model import NAMES, Ways, calls, outcomes, tiere
 from langchain_tiered import Ledger, Policy, Tier, TieredChatModel, collect_ledger
 from langchain_tiered.errors import ConfigurationError, InvalidInputError, NoAnswerAcceptedError, UnknownTierError
 from langchain_tiered.types import Rates
+
+if TYPE_CHECKING:
+    from langchain_tiered.cascade.checks import CheckInput
 
 REQUEST = httpx2.Request("POST", "https://api.openai.com/v1/chat/completions")
 
@@ -297,6 +300,18 @@ class Many(ScriptedModel):
 
     async def _agenerate(self, messages: Any, *_: Any, **options: Any) -> ChatResult:
         return self._generate(messages, **options)
+
+
+def test_a_model_that_a_check_asks_is_not_taken_for_the_one_that_answered(ask: Ways) -> None:
+    judge = ScriptedModel(model_name="gpt-5.4", script=say("yes"))
+
+    def agrees(given: CheckInput) -> bool:
+        return judge.invoke([*given.request, given.answer]).text == "yes"
+
+    message = ask(tiered(model={"checks": [agrees]}), LABEL)
+    assert message.response_metadata["model_name"] == "gpt-5.4-nano"
+    told = [(entry["role"], entry["model"], entry["outcome"]) for entry in message.response_metadata["ledger"]]
+    assert told == [("answer", "gpt-5.4-nano", "accepted"), ("judge", "gpt-5.4", "accepted")]
 
 
 def generated(model: Any, way: str, text: str, **options: Any) -> list[Any]:
