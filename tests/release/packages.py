@@ -10,6 +10,7 @@ The packages stay in `dist/`; all else is made in a temporary folder.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -80,6 +81,11 @@ def built(folder: Path) -> Packages:
 def metadata_is_valid(packages: Packages) -> None:
     """Check what the package index would show."""
     _run([sys.executable, "-m", "twine", "check", "--strict", str(packages.wheel), str(packages.sdist)], ROOT)
+    with ZipFile(packages.wheel) as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+        page = wheel.read(name).decode()
+    links = re.findall(r"\]\((?!https?://|#)([^)]+)\)", page)
+    _none([f"  leads nowhere on a package index: {link}" for link in links], "The page")
 
 
 def wheel_holds_the_package_alone(packages: Packages) -> None:
