@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from langchain_core.messages import HumanMessage
 
 from langchain_tiered.accounting.budget import Meter
 from langchain_tiered.accounting.entries import role_of, terms_of
 from langchain_tiered.accounting.estimates import declared_tokens, estimate_usd, likely_output_tokens
-from langchain_tiered.errors import InvalidBudgetError
+from langchain_tiered.cascade.failures import causes_of
+from langchain_tiered.errors import BudgetExceededError, InvalidBudgetError
 from langchain_tiered.routing.facts import counted_tokens
 from langchain_tiered.types import Facts
 
@@ -55,6 +57,13 @@ class Metered:
         """Whether a spent budget is to lower routes."""
         self._tell = tell or (lambda _: None)
         self._held: dict[UUID, Reservation] = {}
+        self._refusals: WeakSet[BaseException] = WeakSet()
+        self.has_refused = False
+        """Whether a call was not let through."""
+
+    def refused(self, error: BaseException) -> bool:
+        """Tell whether it is this meter that did not let a call through, and no other one: an agent's in a tool."""
+        return self.has_refused and any(cause in self._refusals for cause in causes_of(error))
 
     @property
     def meter(self) -> Meter:
@@ -77,12 +86,23 @@ class Metered:
             return
         estimate = self._estimate_usd(said, params, metadata)
         if estimate is not None:
-            self._held[call] = self.meter.reserve(estimate, metadata.get("ls_model_name"))
+            try:
+                self._held[call] = self.meter.reserve(estimate, metadata.get("ls_model_name"))
+            except BudgetExceededError as error:
+                self._refusals.add(error)
+                self.has_refused = True
+                raise
         elif role_of(metadata) == "answer":
             raise InvalidBudgetError(
                 f"A budget in dollars cannot hold the model {metadata.get('ls_model_name')!r}, whose price is unknown: "
                 "give Tier(rates=Rates(...)), or a model with a published price."
             )
+
+    def release(self, call: UUID) -> None:
+        """Give back what was held for a call that is not made, since another budget does not hold it."""
+        held = self._held.pop(call, None)
+        if held is not None:
+            self.meter.release(held)
 
     def settle(self, call: UUID, entry: LedgerEntry) -> None:
         """Book what a call did cost; one of unknown cost counts as what was held for it."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -35,6 +35,7 @@ from langchain_tiered.accounting.entries import (
 from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.traces import with_metadata
 from langchain_tiered.accounting.usage import Tokens, tokens_of
+from langchain_tiered.cascade.failures import causes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,10 +74,11 @@ class Recorder(BaseCallbackHandler):
         self._booked: dict[str, LedgerEntry] = {}
         self._fresh: dict[str, LedgerEntry] = {}
         self._shown: set[str] = set()
-        self._bound: tuple[str, Sequence[Any]] = ("", ())
-        self._cut: tuple[str, frozenset[str]] = ("", _NONE)
+        self._heard: dict[str, _Heard] = {}
+        self._gave: dict[str, str] = {}
         self._errors: deque[BaseException] = deque(maxlen=4)  # an error keeps its frames alive
         self._depth = 0
+        self._around: tuple[Recorder, ...] = ()
 
     def keep_within(self, metered: Metered) -> None:
         """Keep the calls within a budget: one that does not fit is not made."""
@@ -95,34 +97,39 @@ class Recorder(BaseCallbackHandler):
         """The newest entry of role `answer`, or `None`: after a call, what became of it."""
         return next((entry for entry in reversed(self.entries) if entry["role"] == "answer"), None)
 
+    def answer_of(self, message: BaseMessage | None) -> LedgerEntry | None:
+        """Return the entry of the call that gave a message; where that is not known, the newest answer's.
+
+        Others may call models of their own behind the call, before its message comes back.
+        """
+        known = self._gave.get(message.id) if message is not None and message.id else None
+        return self._booked.get(known) if known else self.answered
+
     def shown(self, entry_id: str) -> bool:
         """Tell whether words of a call were streamed to whoever listens. Those of a `nostream` model never are."""
         return entry_id in self._shown
 
     def bound(self, entry_id: str | None) -> Sequence[Any]:
-        """Return the tools that the call of an entry was given, in its provider's form; only the last call is known.
+        """Return the tools that the call of an entry was given, in its provider's form; of the last calls alone.
 
         A middleware may have added some that the agent around it knows nothing of.
         """
-        return self._bound[1] if entry_id == self._bound[0] else ()
+        return self._heard[entry_id].tools if entry_id in self._heard else ()
 
     def cut_calls(self, entry_id: str | None) -> frozenset[str]:
-        """Return the ids of tool calls whose arguments were no JSON as they were streamed; only the last call is known.
+        """Return the ids of tool calls whose arguments were no JSON as they were streamed; of the last calls alone.
 
         LangChain completes them: half of `{"amount": 1000}` would be run as `{"amount": 10}`.
         """
-        return self._cut[1] if entry_id == self._cut[0] else _NONE
+        return self._heard[entry_id].cut if entry_id in self._heard else _NONE
 
     def raised(self, error: BaseException) -> bool:
         """Tell whether an error came out of a model call itself, not out of what stands around it."""
-        seen: set[int] = set()
-        cause: BaseException | None = error
-        while cause is not None and id(cause) not in seen:
-            if any(each is cause for each in self._errors):
-                return True
-            seen.add(id(cause))
-            cause = cause.__cause__
-        return False
+        return self.refused(error) or any(cause is each for cause in causes_of(error) for each in self._errors)
+
+    def refused(self, error: BaseException) -> bool:
+        """Tell whether a budget did not let a call through: ours, or one around us, and not one of an agent inside."""
+        return any(each.metered is not None and each.metered.refused(error) for each in (self, *self._around))
 
     def drain(self) -> list[LedgerEntry]:
         """Return the entries booked, or booked again, since the last drain."""
@@ -192,6 +199,12 @@ class Recorder(BaseCallbackHandler):
         call.is_tiered = is_tiered
         self._calls[run_id] = call
 
+    def drop(self, run_id: UUID) -> None:
+        """Forget a call that is not made."""
+        self._calls.pop(run_id, None)
+        if self.metered is not None:
+            self.metered.release(run_id)
+
     def on_llm_new_token(
         self, token: Any, *, chunk: GenerationChunk | ChatGenerationChunk | None = None, run_id: UUID, **_: Any
     ) -> None:
@@ -233,6 +246,8 @@ class Recorder(BaseCallbackHandler):
         if replayed:
             entry["cost_usd"] = 0.0
         self._end(run_id, call, entry)
+        if said.message is not None and said.message.id:
+            self._gave[said.message.id] = entry["id"]
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Book a call that failed; see `broke`."""
@@ -267,9 +282,10 @@ class Recorder(BaseCallbackHandler):
             self._end(run_id, call, entry_of(run_id, call, NOTHING, Tokens(), "failed"))
 
     def _end(self, run_id: UUID, call: Call, entry: LedgerEntry) -> None:
-        self._bound = (entry["id"], call.tools)
-        cut = (call_id for call_id, args in call.arguments.values() if call_id and not _is_json(args))
-        self._cut = (entry["id"], frozenset(cut) if call.arguments else _NONE)
+        cut = [call_id for call_id, args in call.arguments.values() if call_id and not _is_json(args)]
+        if len(self._heard) >= _MOST_HEARD:
+            self._heard.pop(next(iter(self._heard)), None)
+        self._heard[entry["id"]] = _Heard(call.tools, frozenset(cut) if cut else _NONE)
         if self.metered is not None:
             self.metered.settle(run_id, entry)
         if call.shown:
@@ -277,10 +293,24 @@ class Recorder(BaseCallbackHandler):
         self.book([entry])
 
 
+class _Heard(NamedTuple):
+    """What is known of a call beside its entry."""
+
+    tools: Sequence[Any]
+    """The tools that it was given."""
+
+    cut: frozenset[str]
+    """The ids of tool calls whose arguments were cut off."""
+
+
+_MOST_HEARD = 8
+"""Calls of which that is known: those that end beside the one that answers, or behind it."""
+
+
 def forget(run_id: UUID) -> None:
-    """Take a call that is not made from all that were told of its beginning: there is nothing to book."""
+    """Take a call that is not made from all that were told of its beginning: there is nothing to book or to hold."""
     for recorder in filter(None, (known() for known in _ALL.valuerefs())):
-        recorder._calls.pop(run_id, None)  # noqa: SLF001  (our own)
+        recorder.drop(run_id)
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
@@ -391,8 +421,9 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
     """
     _ALL[id(recorder)] = recorder
     # Two managers are merged by way of a set: the order of handlers does not tell which recorder stands in which.
-    around = (each._depth for each in _recorders(config) if each is not recorder)  # noqa: SLF001  (our own)
-    recorder._depth = 1 + max(around, default=0)  # noqa: SLF001  (our own)
+    around = tuple(each for each in _recorders(config) if each is not recorder)
+    recorder._depth = 1 + max((each._depth for each in around), default=0)  # noqa: SLF001  (our own)
+    recorder._around = around  # noqa: SLF001  (our own)
     callbacks: Any = config.get("callbacks")
     if callbacks is None or isinstance(callbacks, list):
         callbacks = [*(handler for handler in callbacks or () if handler is not recorder), recorder]

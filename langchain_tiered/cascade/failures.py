@@ -131,9 +131,12 @@ def failure_of(error: BaseException, *, of_call: bool = False) -> Failure | None
     """
     if is_missing_recording(error):
         return None
-    for cause in _causes(error):
-        if (kind := _kind(cause) or (_kind_of_unread(cause) if of_call else None)) is not None:
-            asked = (_retry_after_s(each) for each in _causes(error))
+    for cause in causes_of(error):
+        kind = _kind(cause) or (_kind_of_unread(cause) if of_call else None)
+        if kind == "budget" and not of_call:  # that of an agent in a tool, say: no step mends it
+            return None
+        if kind is not None:
+            asked = (_retry_after_s(each) for each in causes_of(error))
             retry_after_s = next((seconds for seconds in asked if seconds is not None), None)
             return Failure(kind=kind, message=_told(error), retry_after_s=retry_after_s)
     return None
@@ -141,12 +144,12 @@ def failure_of(error: BaseException, *, of_call: bool = False) -> Failure | None
 
 def has_status(error: BaseException) -> bool:
     """Tell whether a provider answered with an error status: the request has arrived, and was refused."""
-    return any(_status(cause) is not None for cause in _causes(error))
+    return any(_status(cause) is not None for cause in causes_of(error))
 
 
 def is_missing_recording(error: BaseException) -> bool:
     """Tell whether a cassette had no answer: to the provider's client, which wraps it, it looks like an outage."""
-    return any(type(cause).__module__.partition(".")[0] == "vcr" for cause in _causes(error, handled=True))
+    return any(type(cause).__module__.partition(".")[0] == "vcr" for cause in causes_of(error, handled=True))
 
 
 def is_callers_mistake(failure: Failure) -> bool:
@@ -154,7 +157,7 @@ def is_callers_mistake(failure: Failure) -> bool:
     return failure["kind"] in _CALLERS_MISTAKES
 
 
-def _causes(error: BaseException, *, handled: bool = False) -> Iterator[BaseException]:
+def causes_of(error: BaseException, *, handled: bool = False) -> Iterator[BaseException]:
     """Walk from an error to what it was raised from, each once; with `handled` also to what was being handled."""
     seen: set[int] = set()
     cause: BaseException | None = error

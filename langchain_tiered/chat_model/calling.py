@@ -247,9 +247,9 @@ class Call:
         for place, listener in enumerate(self.listeners):
             try:
                 listener.began(call, request.messages, tags, request.told, options)
-            except Exception as error:
+            except Exception:
                 for told in self.listeners[:place]:
-                    told.broke(call, error)
+                    told.drop(call)
                 raise
         return call
 
@@ -301,7 +301,7 @@ class Call:
             told = {NOT_ACCEPTED: {"attempts": end.tried, "why": end.step.reason if end.step else ""}}
         elif end.step is not None:
             outcome = outcome_of(self.turn, end)
-            settle(self.recorder, outcome, self.listeners, before=("rejected", "tool_turn", "failed"))
+            settle(self.recorder.answered, outcome, self.listeners, before=("rejected", "tool_turn", "failed"))
             told = {"truncated": True} if outcome == "truncated" else {}
         route, paid = risen(self.turn, end), self.recorder.entries
         mark(self.around, tier_tag(end.tier.name), tier=end.tier.name, route=route, paid=paid)

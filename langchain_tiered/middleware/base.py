@@ -15,7 +15,7 @@ from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.accounting.traces import mark, tagged, tier_tag
-from langchain_tiered.errors import BudgetExceededError, ConfigurationError
+from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
 from langchain_tiered.nodes.checking import SPENT
 from langchain_tiered.types import checked_tiers
@@ -150,9 +150,8 @@ def _state(request: ModelRequest[Any]) -> dict[str, Any]:
 
 def _ends_quietly(memory: Memory, error: Exception) -> bool:
     """Tell whether a run whose budget is spent ends with a message instead of an error."""
-    return (
-        isinstance(error, BudgetExceededError) and memory.budget is not None and memory.budget.exit_behavior != "error"
-    )
+    budget = memory.budget
+    return budget is not None and budget.exit_behavior != "error" and memory.recorder.refused(error)
 
 
 def spent(memory: Memory) -> ModelResponse[Any]:

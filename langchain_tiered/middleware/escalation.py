@@ -187,7 +187,7 @@ class _Call:
         self.memory.outcome = outcome_of(self.turn, end) if accepted else "accepted"
         self.memory.keep(attempts[:-1] if accepted else attempts)
         self._moved(end)
-        self.memory.settle(get_config())
+        self.memory.settle(end.response, get_config())
         return end.response
 
     def _moved(self, end: End) -> None:

@@ -115,13 +115,15 @@ class Memory:
         self.attempts = list(attempts)
         self.note(attempts=[{**attempt, "messages": []} for attempt in attempts])
 
-    def settle(self, config: RunnableConfig) -> None:
-        """Book what became of the last answer, which stands as rejected until it has passed."""
-        settle(self.recorder, self.outcome, recorders_around(config))
+    def settle(self, response: ModelResponse[Any], config: RunnableConfig) -> None:
+        """Book what became of an answer, which stands as rejected until it has passed."""
+        said = next((message for message in reversed(response.result) if isinstance(message, AIMessage)), None)
+        around = [each for each in recorders_around(config) if each is not self.recorder]
+        settle(self.recorder.answer_of(said), self.outcome, [self.recorder, *around])
 
     def passed(self, response: ModelResponse[Any], config: RunnableConfig) -> ModelResponse[Any]:
         """Return what leaves the outermost of ours, the route written on it."""
-        self.settle(config)
+        self.settle(response, config)
         result = [self._routed(message) for message in response.result]
         self.outcome = "accepted"
         return replace(response, result=result)

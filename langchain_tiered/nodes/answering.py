@@ -175,7 +175,7 @@ class AnswerNode(Node):
             fallback=fallback,
             messages=dicts_of([*turn_of(state["messages"]), answer]),
             hand_up=None if _is_pinned(state) else self._hand_up(state, answer),
-            **answered(recorder),
+            **answered(recorder, answer),
         )
         return {"attempts": [attempt], "ledger": recorder.drain()}
 

@@ -25,6 +25,19 @@ NOT_STALLED = "not_stalled"
 NOT_RUN = "Not run, because another call of the same message was malformed. Call again what is still needed."
 
 
+_EMPTY = Attempt(
+    tier="",
+    fallback=0,
+    messages=[],
+    rewrites=False,
+    verdict=None,
+    failure=None,
+    hand_up=None,
+    call_id=None,
+    shown=False,
+)
+
+
 class Raised:
     """A provider's error on its way to `check`; whoever prints a state sees its kind, not the key that it may quote."""
 
@@ -37,18 +50,7 @@ class Raised:
 
 def attempt_of(tier: str, **said: Any) -> Attempt:
     """Write down an attempt of `tier`; what is not said is empty."""
-    empty = Attempt(
-        tier=tier,
-        fallback=0,
-        messages=[],
-        rewrites=False,
-        verdict=None,
-        failure=None,
-        hand_up=None,
-        call_id=None,
-        shown=False,
-    )
-    return {**empty, **said}  # type: ignore[typeddict-item]
+    return {**_EMPTY, "tier": tier, "messages": [], **said}  # type: ignore[typeddict-item]
 
 
 def failed_attempt(tier: str, error: Exception, recorder: Recorder, **said: Any) -> Attempt:
@@ -59,9 +61,12 @@ def failed_attempt(tier: str, error: Exception, recorder: Recorder, **said: Any)
     return attempt_of(tier, failure=failure, **said)
 
 
-def answered(recorder: Recorder) -> dict[str, Any]:
-    """Return what the recorder knows of the call that answered last: its ledger entry, and whether it was shown."""
-    entry = recorder.answered
+def answered(recorder: Recorder, said: BaseMessage | None = None) -> dict[str, Any]:
+    """Return what the recorder knows of the call that gave an answer: its ledger entry, and whether it was shown.
+
+    Without what was `said`, it is the call that answered last.
+    """
+    entry = recorder.answer_of(said)
     return {"call_id": entry["id"], "shown": recorder.shown(entry["id"])} if entry else {}
 
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from langchain_tiered.cascade.steps import Action, Step
     from langchain_tiered.nodes.checking import Judge
     from langchain_tiered.nodes.ladder import Ladder, State
-    from langchain_tiered.types import Attempt, Outcome, Route, Tier
+    from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route, Tier
 
 NO_ANSWER = Verdict(accepted=False, check="not_empty", reason="The model said nothing.", score=None)
 BROKEN_OFF = Verdict(accepted=False, check="finished", reason="The stream of the answer broke off.", score=None)
@@ -232,7 +232,7 @@ def _weighed(
     """Return the attempt that a response makes; nothing where it calls tools that may run."""
     tier, result = end.tier, list(response.result)
     said = next((message for message in reversed(result) if isinstance(message, AIMessage)), None)
-    what = answered(turn.recorder)  # before the checks, which may run agents of their own
+    what = answered(turn.recorder, said)
     if said is not None and (cut := turn.recorder.cut_calls(what.get("call_id"))):
         whole = uncompleted(said, cut)
         result = [whole if message is said else message for message in result]
@@ -297,22 +297,25 @@ def book_rejected(turn: Turn, attempt: Attempt) -> None:
 
 
 def settle(
-    recorder: Recorder, outcome: Outcome, around: Iterable[Recorder], *, before: Collection[str] = ("rejected",)
+    entry: LedgerEntry | None,
+    outcome: Outcome,
+    around: Iterable[Recorder],
+    *,
+    before: Collection[str] = ("rejected",),
 ) -> None:
     """Book what became of an answer that has passed; it stands as rejected, or as another of `before`, until then.
 
     Args:
-        recorder: Whose answer it is.
+        entry: What it is booked as, if at all.
         outcome: What became of it.
-        around: Who else has booked it.
+        around: Who has booked it.
         before: What it may stand as.
     """
-    entry = recorder.answered
     if entry is not None and entry["outcome"] in before and "rejected_by" not in entry:
         settled = entry.copy()
         settled["outcome"] = outcome
-        for each in (recorder, *(other for other in around if other is not recorder)):
-            each.book([settled])
+        for recorder in around:
+            recorder.book([settled])
 
 
 def outcome_of(turn: Turn, end: End) -> Outcome:

@@ -214,7 +214,7 @@ class Tries:
         self._booked += _mappings(given.ledger)
         self._tier = given.tier or self._tier
         self.output = given.text
-        if given.spent and self.errand.metered is not None:
+        if given.spent and self.errand.metered is not None and self.errand.metered.has_refused:
             return self._ran_out()
         self._problem = self._wrong_with(given.text, given.value)
         if given.spent:
@@ -239,7 +239,7 @@ class Tries:
         if hopeless or (failure is not None and is_callers_mistake(failure)):
             raise error
         self._tier = _tier_of(error) or self._tier
-        if self.errand.metered is not None and _is_out_of_budget(error):
+        if self.errand.metered is not None and self.errand.metered.has_refused and _is_out_of_budget(error):
             return self._ran_out()
         self.output = ""
         told = failure["message"] if failure is not None else f"{type(error).__name__}: {str(error)[:200]}"

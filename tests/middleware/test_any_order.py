@@ -193,10 +193,9 @@ def test_each_call_is_booked_once_where_a_middleware_calls_twice(run: Any, order
     scripted = tiers(nano=in_turn(say("one"), say("two")), mini=say("mini"))
     result = run(agent(order, scripted, {"X": Twice(keep)}), ask(LABEL))
     assert result["messages"][-1].text == ("one", "two")[keep]
-    assert [tier for tier, _ in booked(result)] == ["nano", "nano"]
-    assert booked(result)[-1] == ("nano", "accepted")
     discarded_inside = order == "RX" or is_inside(order, "X", of="E")  # whoever judges knows of one answer only
-    assert booked(result)[0] == ("nano", "rejected" if discarded_inside else "accepted")
+    passed = [not discarded_inside or place == keep for place in (0, 1)]
+    assert booked(result) == [("nano", "accepted" if each else "rejected") for each in passed]
     assert result["messages"][-1].response_metadata["route"]["tier"] == "nano"
 
 
