@@ -46,6 +46,7 @@ def call_metadata(
     task_id: str | None = None,
     loop: bool = False,
     route: Route | None = None,
+    put_in: str | None = None,
 ) -> dict[str, Any]:
     """Return what a recorder must be told of the calls under a config, for its `metadata`: JSON-plain and flat.
 
@@ -60,6 +61,8 @@ def call_metadata(
         task_id: The planned task that is paid for.
         loop: Whether the calls come out of a `create_agent` loop, whose tools and hooks may call other models.
         route: Where the turn goes, and why, for tracers; `None` before that is known.
+        put_in: The name of the model that was put in for the tier, where another middleware may replace it: a call of
+            another model is no tier's.
     """
     rates = None if tier is None else tier.rates
     told = {
@@ -71,6 +74,7 @@ def call_metadata(
         "tiered_price_factor": 1.0 if tier is None else tier.price_factor,
         "tiered_rates": asdict(rates) if isinstance(rates, Rates) else rates,
         "tiered_model": None if tier is None or rates is None else _own_name(tier.model),
+        "tiered_put_in": put_in,
     }
     return told if task_id is None else {**told, "tiered_task_id": task_id}
 
@@ -123,7 +127,7 @@ def entry_of(
         run_id=metadata.get("tiered_run_id"),
         task_id=metadata.get("tiered_task_id"),
         role=call.role,
-        tier=metadata.get("tier") if "tiered_role" in metadata else None,  # else it is a word of the user's own
+        tier=_tier_of(metadata),
         model=model,
         input_tokens=tokens.input_tokens,
         cached_tokens=tokens.cached_tokens,
@@ -177,12 +181,23 @@ def _is_loops_own(metadata: Mapping[str, Any]) -> bool:
 
 def terms_of(metadata: Mapping[str, Any], role: Role) -> tuple[Rates | str | None, float]:
     """Return the tier's own rates and factor. They are not those of the other models that are called on its behalf."""
-    if role not in _ON_TERMS and not metadata.get("tiered_own_terms"):
+    if (role not in _ON_TERMS and not metadata.get("tiered_own_terms")) or _is_anothers(metadata):
         return None, 1.0
     rates, own, called = metadata.get("tiered_rates"), metadata.get("tiered_model"), metadata.get("ls_model_name")
     if own is not None and called is not None and own != called:
         rates = None  # another model, which a middleware has put in the tier's place
     return Rates(**rates) if isinstance(rates, dict) else rates, metadata.get("tiered_price_factor", 1.0)
+
+
+def _tier_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the tier that a call is made for; without a role of ours the word is the user's own."""
+    return metadata.get("tier") if "tiered_role" in metadata and not _is_anothers(metadata) else None
+
+
+def _is_anothers(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether a middleware further in has put another model in the place of the tier's."""
+    put_in, called = metadata.get("tiered_put_in"), metadata.get("ls_model_name")
+    return put_in is not None and called is not None and put_in != called
 
 
 def _own_name(model: BaseChatModel | str) -> str | None:

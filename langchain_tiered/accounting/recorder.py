@@ -237,7 +237,8 @@ class Recorder(BaseCallbackHandler):
         One out of LangChain's own cache used nothing and costs nothing.
         """
         call = self._calls.pop(run_id, None)
-        if call is None or (call.is_tiered and not said.is_replayed):
+        # A tiered model's own answer has a ledger of its own, which is empty where a cache around it gave the answer.
+        if call is None or (call.is_tiered and (said.metadata.get("ledger") or not said.is_replayed)):
             return
         calls = isinstance(said.message, AIMessage) and (said.message.tool_calls or said.message.invalid_tool_calls)
         outcome: Outcome = "tool_turn" if calls else "rejected" if call.role == "answer" else "accepted"
@@ -323,14 +324,14 @@ class _Collector(Recorder):
 
     def __init__(self, outer: _Collector | None) -> None:
         super().__init__()
-        self._outer = outer
+        self.outer = outer
         _ALL[id(self)] = self
 
     def book(self, entries: Iterable[LedgerEntry]) -> None:
         entries = list(entries)
         super().book(entries)
-        if self._outer is not None:
-            self._outer.book(entries)
+        if self.outer is not None:
+            self.outer.book(entries)
 
 
 class _LiveLedger(Ledger):
@@ -345,6 +346,7 @@ class _LiveLedger(Ledger):
         return tuple(self._recorder.entries)
 
 
+_apart: ContextVar[bool] = ContextVar("langchain_tiered_apart", default=False)
 _collector: ContextVar[_Collector | None] = ContextVar("langchain_tiered_collector", default=None)
 register_configure_hook(_collector, inheritable=True)
 
@@ -390,16 +392,19 @@ def book_unseen(entry: LedgerEntry, config: RunnableConfig) -> None:
 def recorders_around(config: RunnableConfig) -> list[Recorder]:
     """Return all who are to see a call that is made under a config: the recorders of runs, and that of the block."""
     collector = _collector.get()
+    if collector is None and not _apart.get():  # in a thread of one's own, where the config alone tells of the block
+        collector = _innermost(config)
     return [*_recorders(config), *((collector,) if collector is not None else ())]
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Keep the calls of a block from `collect_ledger`, because whoever makes them books them."""
-    token = _collector.set(None)
+    token, apart = _collector.set(None), _apart.set(True)  # noqa: FBT003  (a variable's value)
     try:
         yield
     finally:
+        _apart.reset(apart)
         _collector.reset(token)
 
 
@@ -409,9 +414,19 @@ def recorder_in(config: RunnableConfig) -> Recorder | None:
 
 
 def _recorders(config: RunnableConfig) -> list[Recorder]:
+    return [each for each in _heard_by(config) if isinstance(each, Recorder) and not isinstance(each, _Collector)]
+
+
+def _innermost(config: RunnableConfig) -> _Collector | None:
+    """Return the collector of the innermost block among a config's callbacks, which hands on to those around it."""
+    collectors = [each for each in _heard_by(config) if isinstance(each, _Collector)]
+    outer = [each.outer for each in collectors]
+    return next((each for each in collectors if each not in outer), None)
+
+
+def _heard_by(config: RunnableConfig) -> Sequence[Any]:
     callbacks: Any = config.get("callbacks")
-    handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
-    return [each for each in handlers if isinstance(each, Recorder) and not isinstance(each, _Collector)]
+    return callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
 
 
 def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str, Any]) -> RunnableConfig:

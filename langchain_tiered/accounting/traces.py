@@ -6,6 +6,7 @@ LangSmith, LangChain's OpenTelemetry export and every other `BaseTracer` show th
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 from langchain_tiered.accounting.ledger import Ledger
 
@@ -20,6 +21,12 @@ CLASSIFY, JUDGE, REJECTED = "tiered:classify", "tiered:judge", "tiered:rejected"
 """Tags of calls that classify and judge, and of the run in which a call's answer was rejected."""
 
 _OF_ROUTE = ("task", "reason", "decided_by", "escalated_from")
+
+
+def payer(config: RunnableConfig | None) -> str:
+    """Return the id of the run that pays: the one around, where an agent runs in a tool or a check of another one."""
+    around = ((config or {}).get("metadata") or {}).get("tiered_run_id")
+    return str(around or uuid4())
 
 
 def tier_tag(tier: str) -> str:

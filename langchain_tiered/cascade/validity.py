@@ -176,7 +176,7 @@ def _form_of(name: str | None, forms: Sequence[_Declared]) -> _Declared | None:
 
 def _unknown(name: str, tools: Sequence[Any], outputs: Sequence[_Declared]) -> str:
     known = [known for tool in tools for known in _declared_by(_Same(tool))]
-    known += [form.name for form in outputs if form.name is not None]
+    known = list(dict.fromkeys([*known, *(form.name for form in outputs if form.name is not None)]))
     if not known:
         return f"It called {name[:64]!r}, but it was given no tools."
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""

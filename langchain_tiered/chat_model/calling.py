@@ -24,7 +24,7 @@ from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.verdicts import BUILT_IN
 from langchain_tiered.chat_model.around import Around
 from langchain_tiered.chat_model.binding import NOT_ACCEPTED, STRUCTURED, Ready, Structured, Tools, Whole, plain_schema
-from langchain_tiered.chat_model.reading import asking, since, unshared, whole
+from langchain_tiered.chat_model.reading import asking, since, whole
 from langchain_tiered.nodes.calls import Turn, Weigh, carried, error_of, outcome_of, risen, settle
 from langchain_tiered.nodes.ladder import priced
 from langchain_tiered.routing.facts import NO_TOOLS, facts_of, tool_facts
@@ -208,7 +208,7 @@ class Call:
                 elif _is_plain(model):
                     result = model._generate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (see the head of this page)
                 else:
-                    result = unshared(model._generate_with_cache(request.messages, stop=self.stop, **options))  # noqa: SLF001  (the same)
+                    result = model._generate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (the same)
         except BaseException as error:
             self.broke(call, request, error)
             raise
@@ -224,8 +224,7 @@ class Call:
                 elif _is_plain(model):
                     result = await model._agenerate(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
                 else:
-                    kept = await model._agenerate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
-                    result = unshared(kept)
+                    result = await model._agenerate_with_cache(request.messages, stop=self.stop, **options)  # noqa: SLF001  (as above)
         except BaseException as error:
             self.broke(call, request, error)
             raise

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def whole(result: ChatResult) -> ChatResult:
-    """Return a result with all metadata on its messages, as LangChain puts them there; a fake may give these again."""
+    """Return a result with all metadata on its messages, as LangChain puts them there.
+
+    All of it is new: a cache may keep what a model gave, and a fake may give it again.
+    """
     output = (result.llm_output or {}) if len(result.generations) == 1 else {}
+    generations = []
     for each in result.generations:
         metadata = {**output, **(each.generation_info or {}), **each.message.response_metadata}
-        each.message = each.message.model_copy(update={"response_metadata": metadata})
-    return result
-
-
-def unshared(result: ChatResult) -> ChatResult:
-    """Return a copy of a result that a cache may keep."""
-    return ChatResult(generations=[each.model_copy() for each in result.generations], llm_output=result.llm_output)
+        message = each.message.model_copy(update={"response_metadata": metadata})
+        generations.append(each.model_copy(update={"message": message}))
+    return ChatResult(generations=generations, llm_output=result.llm_output)
 
 
 def asking(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse
@@ -18,7 +19,7 @@ from langchain_tiered.accounting.traces import mark, tagged, tier_tag
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
 from langchain_tiered.nodes.checking import SPENT
-from langchain_tiered.types import checked_tiers
+from langchain_tiered.types import checked_tiers, named
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -91,7 +92,10 @@ class TierMiddleware(AgentMiddleware[Any, Any, Any]):
         """Write down what a command did not: none is left where a middleware outside makes an answer of an error."""
         del runtime
         memory: Memory | None = state.get("tiered_run")
-        update = memory.update(state) if memory is not None else {}
+        if memory is None:
+            return None
+        memory.recorder.abandon()
+        update = memory.update(state)
         return update if update.get("ledger") else None
 
     async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> dict[str, Any] | None:
@@ -177,8 +181,11 @@ class Within:
 
     def __exit__(self, *_: object) -> None:
         config, placed = self._tokens
-        PLACED.reset(placed)
-        var_child_runnable_config.reset(config)
+        # A coroutine may be closed in another context, whose variables are its own.
+        with suppress(ValueError):
+            PLACED.reset(placed)
+        with suppress(ValueError):
+            var_child_runnable_config.reset(config)
 
 
 def recorded(
@@ -198,14 +205,16 @@ def recorded(
         model: The model that one of ours has put in; `None` where another middleware's was left alone.
         held: Whether the call's tokens are kept from the user's stream.
     """
-    return Within(recorded_config(memory, metadata, held=held), Placed(memory, model))
+    told = metadata if model is None else {**metadata, "tiered_put_in": named(model)[0]}
+    return Within(recorded_config(memory, told, held=held), Placed(memory, model))
 
 
 def recorded_config(memory: Memory, metadata: Mapping[str, Any], *, held: bool = False) -> RunnableConfig:
     """Return the config of a call that the run's recorder sees; `held` keeps its tokens from the user's stream."""
     config = recording(var_child_runnable_config.get() or {}, memory.recorder, metadata)
     if (tier := metadata.get("tier")) is not None:
-        config = tagged(config, tier_tag(tier))
+        others = [tag for tag in config.get("tags") or () if not tag.startswith(tier_tag(""))]
+        config = tagged({**config, "tags": others}, tier_tag(tier))
     return {**config, "tags": [*(config.get("tags") or ()), HELD]} if held else config
 
 

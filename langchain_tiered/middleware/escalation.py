@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from langchain_tiered.middleware.run import Memory
     from langchain_tiered.nodes.calls import End
     from langchain_tiered.nodes.ladder import State
-    from langchain_tiered.types import Attempt, DecidedBy, Tier
+    from langchain_tiered.types import Attempt, DecidedBy, LedgerEntry, Tier
 
 INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back", "escalate", "downgrade"})
 """All steps but the last are carried out inside the agent's loop."""
@@ -98,10 +98,15 @@ class EscalationMiddleware(TierMiddleware):
         call = _Call(self, memory, request, is_async=False)
 
         def asked(prepared: ModelRequest[Any]) -> ModelResponse[Any]:
-            with recorded(memory, call.told, prepared.model, held=call.held):
-                return handler(prepared)
+            with _Watched(memory), recorded(memory, call.told, prepared.model, held=call.held):
+                response = handler(prepared)
+            _expect_ours(memory, response)
+            return response
 
-        return call.ended(drive(call.steps(), call.turn, asked))
+        try:
+            return call.ended(drive(call.steps(), call.turn, asked))
+        except _AnothersModel as left:
+            return left.response()
 
     async def acalled(
         self,
@@ -118,10 +123,62 @@ class EscalationMiddleware(TierMiddleware):
         call = _Call(self, memory, request, is_async=True)
 
         async def asked(prepared: ModelRequest[Any]) -> ModelResponse[Any]:
-            with recorded(memory, call.told, prepared.model, held=call.held):
-                return await handler(prepared)
+            with _Watched(memory), recorded(memory, call.told, prepared.model, held=call.held):
+                response = await handler(prepared)
+            _expect_ours(memory, response)
+            return response
 
-        return call.ended(await adrive(call.steps(), call.turn, asked))
+        try:
+            return call.ended(await adrive(call.steps(), call.turn, asked))
+        except _AnothersModel as left:
+            return left.response()
+
+
+class _AnothersModel(BaseException):  # noqa: N818  (no error: it leaves the steps, which would ask again)
+    """That a middleware further in has called a model of its own in the place of the tier's: it is left alone."""
+
+    def __init__(self, given: ModelResponse[Any] | Exception) -> None:
+        super().__init__()
+        self.given = given
+
+    def response(self) -> ModelResponse[Any]:
+        """Return what that model gave.
+
+        Raises:
+            Exception: What it raised.
+        """
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+class _Watched:
+    """A block whose errors leave the steps where the tier's model was not called, but another middleware's alone."""
+
+    __slots__ = ("_before", "_recorder")
+
+    def __init__(self, memory: Memory) -> None:
+        self._recorder = memory.recorder
+
+    def __enter__(self) -> None:
+        self._before = len(self._recorder.entries)
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, Exception) and self._recorder.raised(error):
+            made = [entry for entry in self._recorder.entries[self._before :] if entry["role"] == "answer"]
+            if made and all(map(_is_anothers, made)):
+                raise _AnothersModel(error)
+
+
+def _expect_ours(memory: Memory, response: ModelResponse[Any]) -> None:
+    said = next((message for message in reversed(response.result) if isinstance(message, AIMessage)), None)
+    if _is_anothers(memory.recorder.answer_of(said)):
+        raise _AnothersModel(response)
+
+
+def _is_anothers(entry: LedgerEntry | None) -> bool:
+    """Tell whether a call was booked as no tier's."""
+    return entry is not None and entry["tier"] is None
 
 
 class _Call:

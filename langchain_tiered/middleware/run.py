@@ -6,16 +6,17 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
-from uuid import uuid4
 
 from langchain.agents import AgentState
 from langchain.agents.middleware.types import OmitFromInput, PrivateStateAttr
 from langchain_core.messages import AIMessage
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.channels import UntrackedValue
 from typing_extensions import TypedDict
 
 from langchain_tiered.accounting.ledger import book
 from langchain_tiered.accounting.recorder import Recorder, recorders_around
+from langchain_tiered.accounting.traces import payer
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.calls import settle
 from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route  # noqa: TC001  (the state's schema reads them)
@@ -139,6 +140,7 @@ class Memory:
 
     def tell(self, error: Exception, state: Mapping[str, Any]) -> None:
         """Put what the run has paid and tried on an error that ends the call."""
+        self.recorder.abandon()
         before = [entry for entry in book(None, state.get("ledger")) if entry["run_id"] == self.turn["run_id"]]
         with suppress(
             AttributeError, TypeError
@@ -201,7 +203,7 @@ def begun(state: Mapping[str, Any], names: Sequence[str], router: TierRouter | N
     before: Memory | None = state.get("tiered_run")
     if before is None or before.route is not None:
         turn = TurnSoFar(
-            run_id=str(uuid4()),
+            run_id=payer(var_child_runnable_config.get()),
             route=None,
             routed=router is not None,
             attempts=[],

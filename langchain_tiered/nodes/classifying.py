@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from langchain_core.runnables.config import ensure_config, get_executor_for_config
 from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.recorder import Recorder, recording
-from langchain_tiered.accounting.traces import mark
+from langchain_tiered.accounting.traces import mark, payer
 from langchain_tiered.nodes.ladder import Accounted, Node, State, bare, metered_of, run_context
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
@@ -59,7 +58,7 @@ class ClassifyNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Write `route`, and begin the turn's attempts."""
-        run_id, context = _run_id(config), run_context()
+        run_id, context = payer(config), run_context()
         metered = self._metered(input, run_id)
         recorder = Recorder(metered)
         with Accounted(input, run_id, recorder):
@@ -81,7 +80,7 @@ class ClassifyNode(Node):
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        run_id, context = _run_id(config), run_context()
+        run_id, context = payer(config), run_context()
         metered = self._metered(input, run_id)
         recorder = Recorder(metered)
         with Accounted(input, run_id, recorder):
@@ -168,9 +167,3 @@ class ClassifyNode(Node):
 def _remaining(metered: Metered | None) -> dict[str, float]:
     """Return what the policy needs to know of the budget: nothing, unless a spent one is to lower the route."""
     return {"remaining_usd": metered.meter.remaining_usd} if metered is not None and metered.downgrades else {}
-
-
-def _run_id(config: RunnableConfig | None) -> str:
-    """Return the id of the run that pays: the one around, where an agent runs in a tool or a check of another one."""
-    around = ((config or {}).get("metadata") or {}).get("tiered_run_id")
-    return str(around or uuid4())

@@ -257,6 +257,7 @@ class Accounted:
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
             return
+        self._recorder.abandon()
         told: Any = error
         with suppress(AttributeError, TypeError):  # an error with slots cannot carry a ledger
             told.ledger = paid_in(self._state, self._run_id, self._recorder)

@@ -251,6 +251,7 @@ class LoopNode(RunnableLambda[Any, Any]):
         tried = visit.get("attempts", ())[len(state.get("attempts", ())) :]
         fallback = visit.get("run", run_of(state))["fallback"]
         attempt = visit.get("visit") or attempt_of(self.tier.name, fallback=fallback)
+        recorder.abandon()
         update: State = {"ledger": [*visit.get("ledger", ()), *recorder.drain()]}
         tier, route, paid = self.tier.name, state["route"], book(None, update["ledger"])
         mark(config, tier_tag(tier), tier=tier, route=route, paid=paid)
