@@ -24,7 +24,8 @@ from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.verdicts import BUILT_IN
 from langchain_tiered.chat_model.around import Around
 from langchain_tiered.chat_model.binding import NOT_ACCEPTED, STRUCTURED, Ready, Structured, Tools, Whole, plain_schema
-from langchain_tiered.chat_model.reading import asking, since, whole
+from langchain_tiered.chat_model.reading import asking, since, whole, worded
+from langchain_tiered.errors import InvalidInputError
 from langchain_tiered.nodes.calls import Turn, Weigh, carried, error_of, outcome_of, risen, settle
 from langchain_tiered.nodes.ladder import priced
 from langchain_tiered.routing.facts import NO_TOOLS, facts_of, tool_facts
@@ -123,7 +124,13 @@ class Call:
         self._begin(await router.aroute(self._facts(), self.around, **told), known)
 
     def _facts(self) -> Facts:
-        self.facts = facts_of(asking(self.messages), self._tool_facts(), schema=self.schema is not None)
+        asked, tools, schema = asking(self.messages), self._tool_facts(), self.schema is not None
+        try:
+            self.facts = facts_of(asked, tools, schema=schema)
+        except InvalidInputError:
+            if (told := worded(asked)) is None:
+                raise
+            self.facts = facts_of(told, tools, schema=schema)
         return self.facts
 
     def _tool_facts(self) -> ToolFacts:

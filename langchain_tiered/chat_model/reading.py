@@ -27,12 +27,34 @@ def whole(result: ChatResult) -> ChatResult:
     return ChatResult(generations=generations, llm_output=result.llm_output)
 
 
+WORDLESS = "(no words)"
+"""What a turn without a word asks: it moves no rule."""
+
+
 def asking(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Return the messages as the router reads them: a prompt without a user's turn asks by its last message."""
+    """Return the messages as the router reads them: a prompt without a user's turn asks by the last words in it."""
     for message in reversed(messages):
         if isinstance(message, HumanMessage):
             return messages
-    return [*messages[:-1], HumanMessage(messages[-1].content)] if messages else messages
+    said = next((message.text for message in reversed(messages) if message.text.strip()), WORDLESS)
+    return [*messages[:-1], HumanMessage(said)] if messages else messages
+
+
+def worded(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage] | None:
+    """Return messages whose last user's turn, which holds a tool's result alone, says that it has no words.
+
+    `None` where there is nothing in it: whoever sends that has made a mistake.
+    """
+    for place in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[place], HumanMessage):
+            content = messages[place].content
+            is_something = isinstance(content, list) and any(_is_block(block) for block in content)
+            return [*messages[:place], HumanMessage(WORDLESS), *messages[place + 1 :]] if is_something else None
+    return None
+
+
+def _is_block(block: object) -> bool:
+    return isinstance(block, dict) and block.get("type", "text") != "text"
 
 
 def since(messages: Sequence[BaseMessage], tier: str) -> int:

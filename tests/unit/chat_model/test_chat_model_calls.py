@@ -314,6 +314,29 @@ def test_a_model_that_a_check_asks_is_not_taken_for_the_one_that_answered(ask: W
     assert told == [("answer", "gpt-5.4-nano", "accepted"), ("judge", "gpt-5.4", "accepted")]
 
 
+LOOKED = AIMessage("", tool_calls=[tool_call(name="look", args={}, id="c1")])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [SystemMessage("Look."), LOOKED, ToolMessage("", tool_call_id="c1")],
+        [ToolMessage("", tool_call_id="c1")],
+        [HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": "r"}])],
+        [HumanMessage([{"type": "something new", "value": 1}])],
+    ],
+    ids=["a silent tool", "an orphan", "a tool's result as a user's turn", "an unknown block"],
+)
+def test_what_a_provider_may_take_is_sent_though_nobody_has_said_a_word(ask: Ways, messages: list[Any]) -> None:
+    assert ask(tiered(), messages).text.endswith("says it")
+
+
+@pytest.mark.parametrize("content", ["", " ", [], [{"type": "text", "text": ""}]])
+def test_an_empty_turn_of_the_user_is_a_mistake(ask: Ways, content: Any) -> None:
+    with pytest.raises(InvalidInputError, match="last user message is empty"):
+        ask(tiered(), [HumanMessage(content)])
+
+
 def generated(model: Any, way: str, text: str, **options: Any) -> list[Any]:
     """Ask for several answers at once, which only these two ways can give."""
     given: list[list[BaseMessage]] = [[HumanMessage(text)]]
