@@ -29,6 +29,7 @@ from langchain_tiered.routing.facts import tool_facts
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.state import LoopState, TieredInput, TieredOutput, TieredState
+from langchain_tiered.types.provided import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +125,7 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     own_fields = {**_public_fields(middleware), **_own_fields(state_schema)}
     _distinct([HAND_UP, *tools])
     known = tool_facts(tools)
+    _expect_run(known.provider, ladder)
     makers = _Makers(ladder, middleware, response_format, system_prompt, own_fields, context)
 
     builder = _builder(own_fields, context, structured=response_format is not None)
@@ -140,6 +142,18 @@ def create_tiered_agent(  # noqa: PLR0913  (the tail of `create_agent`, whose us
     graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
     graph.stream_channels = list(graph.output_channels)  # attempts, and what is in them, are not streamed
     return graph
+
+
+def _expect_run(provided: Sequence[str], ladder: Ladder) -> None:
+    """Check that each tool which a provider runs is run by that of a tier that is given the tools."""
+    given = {tier.name: ladder.models.provider(tier) for tier in ladder.tiers if tier.name not in ladder.below_tools}
+    for tool in provided:
+        if not any(runs(provider, tool) for provider in given.values()):
+            told = ", ".join(f"{name}: {provider}" for name, provider in given.items())
+            raise ConfigurationError(
+                f"The tool {tool!r} is run by none of the providers of the tiers that are given the tools ({told}). "
+                "Give the form of one of these, or a tier of another provider."
+            )
 
 
 def _connect(

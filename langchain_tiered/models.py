@@ -7,12 +7,14 @@ request is about to need it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import ValidationError
 
 # As a module: it reads `cascade.failures`, and may be half imported when this is.
 from langchain_tiered.accounting import entries
@@ -104,18 +106,45 @@ def brief(model: BaseChatModel, most_tokens: int) -> BaseChatModel:
     """
     if hasattr(model, "tiers"):
         return model
+    update = _unreasoning(model)
+    if update is None:
+        return model.model_copy()
+    # Anthropic's integration fills in what its model can say at most.
+    unset = {None, (model.profile or {}).get("max_output_tokens")}
+    limit = next((name for name in _LIMITS if getattr(model, name, 0) in unset), None)
+    return model.model_copy(update=update if limit is None else {**update, limit: most_tokens})
+
+
+_LIMITS = ("max_tokens", "max_output_tokens", "num_predict")
+"""What integrations call the limit of an answer: most of them, Google's, Ollama's."""
+
+_REASONING = ("reasoning", "reasoning_effort", "thinking", "thinking_budget", "include_thoughts")
+"""Settings by which owners ask their models to reason."""
+
+_NO_REASONING = (None, False, 0, "none", {"type": "disabled"})
+_ONLY_WHEN_ASKED = re.compile(r"claude-(?:[123]|instant|\w+-4)\b|(?:open-)?(?:co[dx]|mi[ns]|pix|dev|vox)\w*stral|open-mi")
+"""Models that reason only where they are asked to: Claude's first four generations, and Mistral's but for Magistral."""
+
+
+def _unreasoning(model: BaseChatModel) -> dict[str, Any] | None:
+    """Return the settings that keep a model from reasoning; `None` where it reasons, or may do so unasked."""
+    asked = {name: getattr(model, name, None) for name in _REASONING}
+    kwargs = getattr(model, "model_kwargs", None) or {}
+    if any(value not in _NO_REASONING for value in asked.values()) or not kwargs.keys().isdisjoint(_REASONING):
+        return None
     profile: Mapping[str, Any] = model.profile or {}
-    is_open = {name for name in ("reasoning_effort", "max_tokens") if getattr(model, name, 0) is None}
-    update: dict[str, Any] = {}
-    if (
-        "reasoning_effort" in is_open
-        and not getattr(model, "reasoning", None)
-        and "none" in profile.get("reasoning_effort_levels", ())
-    ):
-        update["reasoning_effort"] = "none"
-    if "max_tokens" in is_open and (update or not profile.get("reasoning_output")):
-        update["max_tokens"] = most_tokens
-    return model.model_copy(update=update)
+    name, provider = named(model)
+    if provider == "ollama":  # thinks by default where its model can; gpt-oss cannot be kept from it
+        return None if "gpt-oss" in str(name) else {"reasoning": False}
+    if provider in {"anthropic", "mistral"}:
+        is_off = asked["thinking"] is not None or _ONLY_WHEN_ASKED.match(str(name))
+        return {} if is_off else None
+    if provider == "google_genai" and "gemini-2.5-flash" in str(name) and profile.get("reasoning_output"):
+        return {"thinking_budget": 0}  # that of Pro cannot be 0, and from Gemini 3 on there is none
+    if "none" in profile.get("reasoning_effort_levels", ()) and hasattr(model, "reasoning_effort"):
+        return {"reasoning_effort": "none"}
+    is_known = bool(profile) or provider != "google_genai"
+    return {} if is_known and not profile.get("reasoning_output") else None
 
 
 class Placeholder(BaseChatModel):
@@ -243,9 +272,18 @@ class Models:
             audio=profile.get("audio_inputs"),
             files=profile.get("pdf_inputs"),
             tools=profile.get("tool_calling"),
+            provider=self.provider(tier, context),
             fallbacks=len(tier.fallbacks),
             rates=self._rates(tier, context) if self._priced else None,
         )
+
+    def provider(self, tier: Tier, context: object = None) -> str | None:
+        """Return who serves a tier's model, by LangChain's name; no model is built for it."""
+        wanted = self._wanted(tier, context, 0)
+        if isinstance(wanted, BaseChatModel):
+            return named(wanted)[1]
+        before, _, after = str(wanted).partition(":")
+        return before if after else None
 
     def _rates(self, tier: Tier, context: object) -> Rates | None:
         wanted = self._wanted(tier, context, 0)
@@ -265,6 +303,18 @@ class Models:
             return {}
 
 
+_BUILD_IT = "Mend that, or pass tiers whose models you have built: offline_tiers() needs no key."
+
+
+def _why(error: ValueError) -> str:
+    """Tell in a line why a model could not be built: what pydantic raises has the reason behind its first one."""
+    if not isinstance(error, ValidationError):
+        return str(error).partition("\n")[0]
+    wrong = error.errors(include_url=False, include_context=False, include_input=False)  # an input may be a key
+    told = [(".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")) for each in wrong]
+    return "; ".join(f"{place}: {why}" if place else why for place, why in told).rstrip(".") + "."
+
+
 def _initialised(spec: str, who: str, **settings: Any) -> BaseChatModel:
     """Build the model of a `provider:model` string, importing its provider."""
     from langchain.chat_models import init_chat_model  # noqa: PLC0415  (half a second that a router of rules never needs)
@@ -277,8 +327,7 @@ def _initialised(spec: str, who: str, **settings: Any) -> BaseChatModel:
     except ImportError as error:
         raise ModelNotBuiltError(who, spec, f"{error}.", "Install the provider's package.") from error
     except ValueError as error:
-        why = str(error).partition("\n")[0]
-        raise ModelNotBuiltError(who, spec, why, form) from error
+        raise ModelNotBuiltError(who, spec, _why(error), _BUILD_IT if ":" in spec else form) from error
     except Exception as error:
         if type(error).__module__.startswith("langchain"):
             raise

@@ -269,7 +269,7 @@ def bare(tiers: Sequence[TierFacts], names: Collection[str]) -> tuple[TierFacts,
     """Return what is known of tiers, of which those with these names are given no tools, and need not call any."""
     if not names:
         return tuple(tiers)
-    return tuple(replace(tier, tools=None) if tier.name in names else tier for tier in tiers)
+    return tuple(replace(tier, tools=None, provider=None) if tier.name in names else tier for tier in tiers)
 
 
 def paid_in(state: Mapping[str, Any], run_id: str | None, recorder: Recorder) -> list[LedgerEntry]:

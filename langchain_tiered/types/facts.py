@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from langchain_tiered.types.provided import runs
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -123,6 +125,9 @@ class TierFacts:
     tools: bool | None = None
     """Whether it can call tools, where it is to be given any."""
 
+    provider: str | None = None
+    """Who serves its model, by LangChain's name, where it is to be given tools that a provider runs."""
+
     fallbacks: int = 0
     """How many other models stand beside its own."""
 
@@ -137,6 +142,8 @@ class TierFacts:
         for what, count in facts.needs:
             if getattr(self, what) is False:
                 found.append(f"{what} ({count}), it takes none")
+        foreign = [tool for tool in facts.provider_tools if not runs(self.provider, tool)]
+        found += [f"the tool {tool!r}, which {self.provider} does not run" for tool in foreign]
         return tuple(found)
 
     def fits(self, facts: Facts) -> bool:
