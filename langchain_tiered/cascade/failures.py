@@ -27,6 +27,7 @@ _BY_STATUS: dict[int, FailureKind] = {
     408: "timeout",
     413: "too_large",
     _RATE_LIMITED: "rate_limit",
+    504: "timeout",
 }
 _BY_CODE: dict[str, FailureKind] = {
     "context_length_exceeded": "overflow",
@@ -77,10 +78,12 @@ _BY_CLASS: dict[str, FailureKind] = {
 
 _BY_WORDS: dict[FailureKind, re.Pattern[str]] = {
     "overflow": re.compile(
-        r"maximum context length|(?:exceeds?|exceeded) the (?:available |model's )?context (?:length|window|size)"
-        r"|context (?:length|window) exceeded|prompt is too long|exceeds the maximum number of tokens",
+        r"maximum context|exceed(?:s|ed)? (?:the |available |model's |max )*context (?:length|window|size|limit)"
+        r"|context (?:length|window) exceeded|prompt (?:is )?too long|exceeds the maximum number of tokens",
         re.IGNORECASE,
     ),
+    "too_large": re.compile(r"payload size exceeds", re.IGNORECASE),
+    "no_answer": re.compile(r"output blocked by content filter", re.IGNORECASE),
     "authentication": re.compile(r"api key not valid|api key expired|credit balance is too low", re.IGNORECASE),
     "unknown_model": re.compile(r"\binvalid model\b", re.IGNORECASE),
 }
@@ -88,8 +91,14 @@ _BY_WORDS: dict[FailureKind, re.Pattern[str]] = {
 
 _CALLERS_MISTAKES: frozenset[FailureKind] = frozenset({"authentication", "unknown_model", "invalid_request"})
 _UNREADABLE = frozenset({"JSONDecodeError", "UnicodeDecodeError"})
-_UNREADABLE_WORDS = ("Unexpected response type from OpenAI-compatible endpoint", "No generation chunks were returned")
-"""How `langchain_openai` and `langchain_core` begin where a body is no JSON object, and where a stream is empty."""
+_UNREADABLE_WORDS = (
+    "Unexpected response type from OpenAI-compatible endpoint",
+    "No generation chunks were returned",
+    "No generations found in stream",
+    "v2 stream finished without producing a message",
+)
+"""How `langchain_openai` begins where a body is no JSON object, and `langchain_core` where a stream is empty: one that
+was asked for, one that a whole answer was to be made of, and one of events."""
 
 _CODE_IN_WORDS = re.compile(
     rf"ResponseError\(code='?(\w+)|({'|'.join([*_BY_CODE, 'rate_limit_exceeded', 'server_error'])}): "
@@ -192,9 +201,10 @@ def _names(error: BaseException) -> list[str]:
 def _kind_of_status(status: int, message: str) -> FailureKind:
     if status == _RATE_LIMITED and "request too large" in message.lower():
         return "too_large"
-    if status == _OK or status >= _FIRST_SERVER_ERROR:
-        return "outage"  # an answer that cannot be read is no answer
-    return _BY_STATUS.get(status) or _kind_of_invalid(message)
+    if (kind := _BY_STATUS.get(status)) is not None:
+        return kind
+    # An answer that cannot be read is no answer, and what is no error's status says nothing: Ollama's client has -1.
+    return _kind_of_invalid(message) if _INVALID <= status < _FIRST_SERVER_ERROR else "outage"
 
 
 def _kind_of_invalid(message: str) -> FailureKind:
@@ -227,7 +237,8 @@ def _kind_of_unread(error: BaseException) -> FailureKind | None:
         return _kind_of_status(status, str(error))
     if (told := _told_in_body(error)) is not None:
         return _kind_of_code(told.code, told.message)
-    return "outage" if type(error) is ValueError and str(error).startswith(_UNREADABLE_WORDS) else None
+    is_bare = type(error) in {ValueError, RuntimeError}
+    return "outage" if is_bare and str(error).startswith(_UNREADABLE_WORDS) else None
 
 
 def _told_in_body(error: BaseException) -> _ToldInBody | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_core.exceptions import OutputParserException
@@ -135,10 +136,12 @@ class Structured:
         self.schema, self.method, self.options, self._kept = schema, method, options, _Kept()
         self.include_raw = include_raw
         """Whether a message that was not accepted is wanted too, beside the error."""
-        self.json = None if schema is None else _json_schema(schema)
+        shown = None if schema is None else convert_to_json_schema(schema)
+        self.json = schema.model_json_schema() if is_class(schema) and hasattr(schema, "model_json_schema") else shown
+        """The schema as tracers show it and caches know it; LangChain's own form of a class loses parts of it."""
         self.checked: Any = schema if is_class(schema) else self.json
         """The schema as the checks read it."""
-        self.name = str((self.json or {}).get("title") or "")
+        self.name = str((shown or {}).get("title") or "")
         """What the model knows the schema by, where it is a tool to it."""
         tools = [*options.get("tools", ()), *([schema] if method == "function_calling" else ())]
         self.facts: ToolFacts = tool_facts(options["tools"]) if options.get("tools") else NO_TOOLS
@@ -160,20 +163,25 @@ class Structured:
         """
         if (kept := self._kept.of(model)) is not None:
             return kept
-        schema, options = self.schema, dict(self.options)
-        if self.method == "json_schema" and is_class(schema):
-            # Given the class, OpenAI's client would validate the answer itself, and raise over one that falls short
-            # instead of telling it to the checks. Of a class it makes a strict schema.
-            schema = self.json
-            if named(model)[1] == "openai" and options.get("strict") is None:
-                options["strict"] = True
+        ready = self._ready(tier, model, self.schema)
+        if self.method == "json_schema" and is_class(self.schema):
+            if isinstance(ready.model, Whole):  # what it asks with is out of reach
+                ready = self._ready(tier, model, convert_to_json_schema(self.schema))
+            ready = Ready(ready.model, _without_class(ready.options, self.schema))
+        return self._kept.keep(model, ready)
+
+    def _ready(self, tier: Tier, model: BaseChatModel, schema: Any) -> Ready:
+        options = dict(self.options)
+        if self.method == "json_schema" and is_class(self.schema) and named(model)[1] == "openai":
+            # A class is asked for strictly, and OpenAI's client then takes no tool beside it that is not strict.
+            options["strict"] = True if options.get("strict") is None else options["strict"]
         try:
             made = model.with_structured_output(schema, method=self.method, **options)
         except NotImplementedError as error:
             raise _cannot(tier, model, "give structured output") from error
         if not isinstance(made, RunnableSequence):
             raise _cannot(tier, model, "give structured output in a form that is known here")
-        return self._kept.keep(model, _ready(made.first))
+        return _ready(made.first)
 
     def value_in(self, message: AIMessage) -> dict[str, Any] | None:
         """Return the arguments of the one call that gives the structured answer; `None` where none does."""
@@ -219,8 +227,55 @@ def is_class(schema: Any) -> bool:
     return isinstance(schema, type) and is_basemodel_subclass(schema)
 
 
-def _json_schema(schema: Any) -> dict[str, Any]:
-    return convert_to_json_schema(schema)
+def _without_class(options: dict[str, Any], schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the keywords of a binding with what OpenAI's client makes of a class, in place of the class.
+
+    Given the class, that client would validate the answer itself, and raise over one that falls short instead of
+    telling it to the checks. Others who have OpenAI's form write LangChain's form of the schema there, which loses
+    parts of it. Those who have a form of their own have it from pydantic.
+    """
+    form = options.get("response_format")
+    if form is schema:
+        form = {"type": "json_schema", "json_schema": {"name": schema.__name__, "strict": True}}
+    elif not isinstance(form, dict) or not isinstance(form.get("json_schema"), dict):
+        return options
+    told, whole = form["json_schema"], schema.model_json_schema()
+    told = {**told, "schema": _strict(whole, whole) if told.get("strict") else whole}
+    return {**options, "response_format": {**form, "json_schema": told}}
+
+
+def _strict(schema: dict[str, Any], root: dict[str, Any], inside: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a JSON schema as OpenAI's strict mode takes it, and as its client makes it of a class.
+
+    Every property is required, no object has others than were declared, and nothing stands beside a `$ref`.
+
+    Args:
+        schema: The schema, or a part of it.
+        root: The whole, which its references are looked up in.
+        inside: The references that are being written out around it.
+    """
+    made = dict(schema)
+    for name in made.keys() & {"$defs", "properties"}:
+        made[name] = {key: _strict(part, root, inside) for key, part in made[name].items()}
+    for name in made.keys() & {"anyOf", "allOf"}:
+        made[name] = [_strict(part, root, inside) for part in made[name]]
+    if isinstance(made.get("items"), dict):
+        made["items"] = _strict(made["items"], root, inside)
+    if len(made.get("allOf", ())) == 1:
+        made |= made.pop("allOf")[0]
+    if made.get("type") == "object":
+        made.setdefault("additionalProperties", False)
+    if "properties" in made:
+        made["required"] = list(made["properties"])
+    if made.get("default", ...) is None:
+        del made["default"]
+    if "$ref" not in made or len(made) == 1:
+        return made
+    ref = made.pop("$ref")
+    if ref in inside:
+        return {"$ref": ref}  # written out, it would have no end
+    resolved = reduce(getitem, ref.removeprefix("#/").split("/"), root)
+    return _strict({**resolved, **made}, root, (*inside, ref))
 
 
 def _shown(tool: Tool, strict: bool | None) -> Any:  # noqa: FBT001  (the name that LangChain's binding has for it)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing, closing
+from functools import reduce
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.runnables.config import ensure_config
 from pydantic import SecretStr  # noqa: TC002  (a field's annotation)
 
 from langchain_tiered.accounting.entries import TIERED
-from langchain_tiered.chat_model.around import AROUND, Around, config_of
+from langchain_tiered.chat_model.around import AROUND, Around, Streamed, config_of, opened
 from langchain_tiered.chat_model.binding import STRUCTURED, Structured, Tools
 from langchain_tiered.chat_model.calling import Call
-from langchain_tiered.chat_model.parts import Parts, expect_fields, plain_policy, plain_tier, tier_of
+from langchain_tiered.chat_model.parts import Parts, expect_fields, plain_policy, plain_tier, policy_of
+from langchain_tiered.chat_model.reading import added, with_output
 from langchain_tiered.chat_model.streaming import astreamed, streamed
 from langchain_tiered.chat_model.structuring import structured_by
 from langchain_tiered.models import default_tiers
 from langchain_tiered.nodes.calls import adone, adrive, done, drive
 from langchain_tiered.nodes.ladder import Accounted
 from langchain_tiered.routing.facts import counted_tokens, estimated_tokens
-from langchain_tiered.routing.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import LanguageModelInput
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from langchain_tiered.cascade.checks import ChecksLike
     from langchain_tiered.routing.classifier import ClassifierFunction
+    from langchain_tiered.routing.policy import Policy
     from langchain_tiered.types import Tier, Tool
 
 _SETTINGS = ("temperature", "max_tokens", "timeout", "max_retries", "api_key", "base_url")
@@ -124,11 +127,8 @@ class TieredChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> None:
         expect_fields(type(self), kwargs)
-        found = default_tiers() if tiers is None else tiers
-        if not hasattr(found, "name"):  # one tier instead of a sequence is an error of the parts
-            found = [tier_of(tier) for tier in found]
-        policy = Policy(**policy) if isinstance(policy, dict) else policy
-        super().__init__(tiers=found, classifier=classifier, policy=policy, checks=checks, **kwargs)
+        found: Any = default_tiers() if tiers is None else tiers
+        super().__init__(tiers=found, classifier=classifier, policy=policy_of(policy), checks=checks, **kwargs)
         if self.__dict__.get("profile") is None:
             self.__dict__.pop("profile", None)  # made when it is asked for: it needs the tiers' models
         self.tiers = self._parts.tiers
@@ -312,51 +312,61 @@ class TieredChatModel(BaseChatModel):
             call.route()
             yield from streamed(call)
 
-    async def _astream(
+    def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = self._call(messages, stop, kwargs, run_manager, is_async=True, streams=True)
+        return opened(self._aparts(self._call(messages, stop, kwargs, run_manager, is_async=True, streams=True)))
+
+    async def _aparts(self, call: Call) -> AsyncGenerator[ChatGenerationChunk, None]:
         with Accounted(call.state, None, call.recorder):
             await call.aroute()
-            async for part in astreamed(call):
-                yield part
+            async with aclosing(astreamed(call)) as parts:
+                async for part in parts:
+                    yield part
 
     def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         with Around(kwargs.get("run_manager")):
-            return super()._generate_with_cache(messages, *args, **kwargs)
+            return with_output(super()._generate_with_cache(messages, *args, **kwargs))
 
     async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         with Around(kwargs.get("run_manager")):
-            return await super()._agenerate_with_cache(messages, *args, **kwargs)
+            return with_output(await super()._agenerate_with_cache(messages, *args, **kwargs))
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        told = [(output["token_usage"], output["model_name"]) for output in llm_outputs if output]
+        used: Any = reduce(added, (used for used, _ in told)) if told else {}
+        return {"token_usage": used, "model_name": told[0][1] if len({name for _, name in told}) == 1 else None}
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
         """Stream an answer; see `BaseChatModel.stream`."""
-        config = ensure_config(config)
-        parts = super().stream(input, config, **kwargs)
-        with Around(config):  # only its first step looks around
-            first = next(parts, None)
-        if first is not None:
-            yield first
-            yield from parts
+        call = Streamed(config, CallbackManager)
+        parts: Any = super().stream(input, call.config, **kwargs)
+        with closing(parts):
+            with Around(call):  # only its first step looks around
+                first = next(parts, None)
+            if first is not None:
+                yield first
+                yield from parts
 
     async def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream an answer; see `BaseChatModel.astream`."""
-        config = ensure_config(config)
-        parts = super().astream(input, config, **kwargs)
-        with Around(config):
-            first = await anext(parts, None)
-        if first is not None:
-            yield first
-            async for part in parts:
-                yield part
+        call = Streamed(config, AsyncCallbackManager)
+        parts: Any = super().astream(input, call.config, **kwargs)
+        async with aclosing(parts), aclosing(call):
+            with Around(call):
+                first = await anext(parts, None)
+            if first is not None:
+                yield first
+                async for part in parts:
+                    yield part
 
     def _convert_cached_generations(self, cache_val: list[Any]) -> list[ChatGeneration]:
         """Return what a cache has kept, with an empty ledger: nothing was paid for it now."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
 
 from langchain_tiered.cascade.verdicts import Checks
-from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.errors import ConfigurationError, InvalidPolicyError, InvalidTierError
 from langchain_tiered.nodes.checking import Judge
 from langchain_tiered.nodes.ladder import Ladder
 from langchain_tiered.routing.policy import Policy
@@ -18,10 +19,12 @@ from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.types import Rates, Tier, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_tiered.cascade.checks import ChecksLike
     from langchain_tiered.types import TierFacts
+
+_Made = TypeVar("_Made")
 
 _ROUTED = frozenset(
     {"tool_calling", "image_inputs", "audio_inputs", "pdf_inputs", "max_input_tokens", "max_output_tokens"}
@@ -47,7 +50,7 @@ class Parts:
             ConfigurationError: What can be known at build: bad tiers, unknown names in the policy or checks, tiers
                 with tools, a policy that only an agent can carry out, settings that no model is built with.
         """
-        self.router = TierRouter(tiers, classifier=classifier, policy=policy)
+        self.router = TierRouter(tiers_of(tiers), classifier=classifier, policy=policy_of(policy))
         self.tiers = self.router.tiers
         _expect_possible(self.tiers, self.router.policy, settings)
         self.router.models.settings = settings
@@ -124,9 +127,14 @@ def expect_fields(kind: type[BaseChatModel], given: Iterable[str]) -> None:
     fields = kind.model_fields
     known = {*fields, *(field.alias for field in fields.values() if field.alias)}
     if unknown := [name for name in given if name not in known]:
-        near = [(name, get_close_matches(name, sorted(known), 1)) for name in unknown]
-        told = ", ".join(f"{name!r} (did you mean {found[0]!r}?)" if found else repr(name) for name, found in near)
+        told = _named(unknown, sorted(known))
         raise ConfigurationError(f"{kind.__name__} has no field {told}. Fields: {', '.join(sorted(known))}.")
+
+
+def _named(unknown: Iterable[Any], known: Sequence[str]) -> str:
+    """Name what is unknown, each with the nearest that is known."""
+    near = [(name, get_close_matches(str(name), known, 1)) for name in unknown]
+    return ", ".join(f"{name!r} (did you mean {found[0]!r}?)" if found else repr(name) for name, found in near)
 
 
 def _expect_possible(tiers: Iterable[Tier], policy: Policy, settings: Mapping[str, Any]) -> None:
@@ -160,12 +168,49 @@ def plain_tier(tier: Tier) -> dict[str, Any]:
     return told
 
 
-def tier_of(told: Any) -> Any:
-    """Return the tier that a dict tells; anything else as it is, for whoever checks the tiers."""
-    if not isinstance(told, dict):
+def tiers_of(told: Any) -> Any:
+    """Return tiers, each of which may be a dict of its settings; what is no tier stays, for whoever checks them.
+
+    Raises:
+        InvalidTierError: If that is no sequence, or a dict makes no tier.
+    """
+    if told is None or isinstance(told, (Tier, str)):
         return told
+    if not isinstance(told, Iterable):
+        raise InvalidTierError(f"tiers={told!r}: expected a sequence of Tier, cheapest first, or None for the default.")
+    return [_tier_of(each) if isinstance(each, dict) else each for each in told]
+
+
+def _tier_of(told: dict[str, Any]) -> Tier:
     rates = told.get("rates")
-    return Tier(**{**told, "rates": Rates(**rates)} if isinstance(rates, dict) else told)
+    if isinstance(rates, dict):
+        told = {**told, "rates": _made(Rates, rates, InvalidTierError)}
+    return _made(Tier, told, InvalidTierError)
+
+
+def policy_of(told: Any) -> Policy | None:
+    """Return a policy, which may be a dict of its settings.
+
+    Raises:
+        InvalidPolicyError: If it is neither, or has an unknown setting.
+    """
+    if told is None or isinstance(told, Policy):
+        return told
+    if isinstance(told, dict):
+        return _made(Policy, told, InvalidPolicyError)
+    raise InvalidPolicyError(f"policy={told!r}: expected a Policy, a dict of its settings, or None for the default.")
+
+
+def _made(kind: type[_Made], told: dict[str, Any], error: type[ConfigurationError]) -> _Made:
+    """Make a dataclass of its settings; an error says which are unknown, or missing."""
+    known = [each.name for each in fields(cast("Any", kind))]
+    what = f"A {kind.__name__}, given as a dict with {', '.join(map(repr, told)) or 'nothing'},"
+    if unknown := [name for name in told if name not in known]:
+        raise error(f"{what} has no setting {_named(unknown, known)}. Settings: {', '.join(known)}.")
+    try:
+        return kind(**told)
+    except TypeError as wrong:
+        raise error(f"{what} cannot be made: {wrong}. Settings: {', '.join(known)}.") from wrong
 
 
 def plain_policy(policy: Policy | None) -> dict[str, Any] | None:

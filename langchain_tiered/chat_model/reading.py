@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatResult
@@ -25,6 +25,28 @@ def whole(result: ChatResult) -> ChatResult:
         message = each.message.model_copy(update={"response_metadata": metadata})
         generations.append(each.model_copy(update={"message": message}))
     return ChatResult(generations=generations, llm_output=result.llm_output)
+
+
+_USED = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens", "total_tokens": "total_tokens"}
+"""What `token_usage` calls what stands in the usage of a message."""
+
+
+def with_output(result: ChatResult) -> ChatResult:
+    """Return a result with its `model_name` and `token_usage` beside the messages too, whatever the provider tells."""
+    output, message = result.llm_output or {}, result.generations[0].message
+    if "token_usage" not in output:
+        usage: Any = getattr(message, "usage_metadata", None) or {}
+        used = {} if usage.get("total_cost") == 0 else {_USED[name]: usage[name] for name in _USED if name in usage}
+        output = {**output, "token_usage": used}  # LangChain marks by that cost what comes out of a cache
+    result.llm_output = {**output, "model_name": message.response_metadata.get("model_name")}
+    return result
+
+
+def added(left: Any, right: Any) -> Any:
+    """Add up what was used, with its details."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return {name: added(left.get(name), right.get(name)) for name in {**left, **right}}
+    return right if left is None else left if right is None else left + right
 
 
 WORDLESS = "(no words)"

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -23,7 +24,7 @@ from langchain_tiered.chat_model.calling import ready_of
 from langchain_tiered.nodes.calls import Ask, adone, done
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from langchain_tiered.chat_model.calling import Call, Request
     from langchain_tiered.nodes.calls import End
@@ -54,7 +55,7 @@ def streamed(call: Call) -> Iterator[ChatGenerationChunk]:
     yield from shown.rest(end)
 
 
-async def astreamed(call: Call) -> AsyncIterator[ChatGenerationChunk]:
+async def astreamed(call: Call) -> AsyncGenerator[ChatGenerationChunk, None]:
     """Do what `streamed` does, without blocking the event loop."""
     steps, shown = call.steps(), _Shown(call)
     try:
@@ -62,8 +63,9 @@ async def astreamed(call: Call) -> AsyncIterator[ChatGenerationChunk]:
         while True:
             try:
                 if isinstance(wanted, Ask):
-                    async for part in _aparts(call, shown, wanted.request):  # type: ignore[arg-type]
-                        yield part
+                    async with aclosing(_aparts(call, shown, wanted.request)) as parts:  # type: ignore[arg-type]
+                        async for part in parts:
+                            yield part
                     given = shown.response
                 else:
                     given = await adone(wanted, call.turn)
@@ -85,20 +87,22 @@ def _parts(call: Call, shown: _Shown, request: Request) -> Iterator[ChatGenerati
     if _comes_whole(call, model) or not model._should_stream(async_api=False, **{**options, "stream": True}):  # noqa: SLF001  (LangChain asks it of the model itself)
         shown.response = call.ask(request)
         return
-    begun = call.begin(request)
+    begun, spoken = call.begin(request), _form_of(model)
     try:
         if model.rate_limiter:
             model.rate_limiter.acquire(blocking=True)
-        for part in model._stream(request.messages, stop=call.stop, **options):  # noqa: SLF001  (see `calling`)
+        for each in model._stream(request.messages, stop=call.stop, **options):  # noqa: SLF001  (see `calling`)
+            part = each if spoken is None else spoken(each)
             call.token(begun, part)
             yield from shown.passed(part)
+        result = shown.result()
     except BaseException as error:
         call.broke(begun, request, error, shown.merged())
         raise
-    shown.response = call.ended(begun, shown.result())
+    shown.response = call.ended(begun, result)
 
 
-async def _aparts(call: Call, shown: _Shown, request: Request) -> AsyncIterator[ChatGenerationChunk]:
+async def _aparts(call: Call, shown: _Shown, request: Request) -> AsyncGenerator[ChatGenerationChunk, None]:
     """Do what `_parts` does, without blocking the event loop."""
     shown.begin(request)
     model: Any
@@ -106,23 +110,64 @@ async def _aparts(call: Call, shown: _Shown, request: Request) -> AsyncIterator[
     if _comes_whole(call, model) or not model._should_stream(async_api=True, **{**options, "stream": True}):  # noqa: SLF001  (as above)
         shown.response = await call.aask(request)
         return
-    begun = call.begin(request)
+    begun, spoken = call.begin(request), _form_of(model)
     try:
         if model.rate_limiter:
             await model.rate_limiter.aacquire(blocking=True)
-        async for part in model._astream(request.messages, stop=call.stop, **options):  # noqa: SLF001  (as above)
-            call.token(begun, part)
-            for each in shown.passed(part):
-                yield each
+        said = model._astream(request.messages, stop=call.stop, **options)  # noqa: SLF001  (as above)
+        async with aclosing(said) if hasattr(said, "aclose") else nullcontext():  # any iterator will do for LangChain
+            async for each in said:
+                part = each if spoken is None else spoken(each)
+                call.token(begun, part)
+                for may_be_seen in shown.passed(part):
+                    yield may_be_seen
+        result = shown.result()
     except BaseException as error:
         call.broke(begun, request, error, shown.merged())
         raise
-    shown.response = call.ended(begun, shown.result())
+    shown.response = call.ended(begun, result)
 
 
 def _comes_whole(call: Call, model: Any) -> bool:
     """Tell whether a model is asked for whole answers alone."""
     return isinstance(model, Whole) or call.is_tiered(model)
+
+
+_FORM = frozenset({"model_provider", "output_version"})
+"""What tells the form of a message's content. It stands on each part: LangChain keeps it once where all are alike."""
+
+
+def _form_told(message: Any) -> dict[str, Any]:
+    metadata = message.response_metadata
+    return {name: metadata[name] for name in _FORM if name in metadata} if metadata else {}
+
+
+class _Blocks:
+    """Gives the parts of an answer in content blocks, as LangChain's `stream` does: its `_stream` stands below that."""
+
+    def __init__(self) -> None:
+        self._place, self._kind = -1, ""
+
+    def __call__(self, part: ChatGenerationChunk) -> ChatGenerationChunk:
+        message: Any = _with_metadata(part).message
+        blocks = message.content_blocks
+        for block in blocks:
+            if block["type"] != self._kind:
+                self._place, self._kind = self._place + 1, block["type"]
+            block.setdefault("index", self._place)
+        metadata = {**message.response_metadata, "output_version": _BLOCKS}
+        return ChatGenerationChunk(
+            message=message.model_copy(update={"content": blocks, "response_metadata": metadata})
+        )
+
+
+_BLOCKS = "v1"
+"""The `output_version` of a model that LangChain has answer in content blocks; other versions are the model's own."""
+
+
+def _form_of(model: Any) -> _Blocks | None:
+    """Return what puts the parts of a model's answer into their form; `None` where they have it."""
+    return _Blocks() if model.output_version == _BLOCKS else None
 
 
 class _Shown:
@@ -133,6 +178,8 @@ class _Shown:
         self.response: Any = None
         self.words = False
         """Whether words of any attempt were shown."""
+        self.form: dict[str, Any] = {}
+        """The form of what was shown."""
         self._anew()
 
     def begin(self, request: Request) -> None:
@@ -161,9 +208,12 @@ class _Shown:
         kept, self.kept = self.kept, []
         for part in kept:
             message: Any = part.message
-            none: dict[str, Any] = {"response_metadata": {}, "usage_metadata": None, "chunk_position": None}
-            if only_last := [name for name in none if getattr(message, name, None)]:
-                part.message = message.model_copy(update={name: none[name] for name in only_last})
+            form = _form_told(message)
+            self.form.update(form)
+            usage, position = getattr(message, "usage_metadata", None), getattr(message, "chunk_position", None)
+            if usage or position or len(form) < len(message.response_metadata):
+                told = {"response_metadata": form, "usage_metadata": None, "chunk_position": None}
+                part.message = message.model_copy(update=told)
             part.generation_info = None
             yield part
 
@@ -196,7 +246,9 @@ class _Shown:
         elif answer is not None:
             yield self._behind(answer)
         message: Any = getattr(answer or self.merged(), "message", None)
-        metadata = getattr(message, "response_metadata", {})
+        metadata = dict(getattr(message, "response_metadata", {}))
+        for name in _FORM & metadata.keys() & self.form.keys():
+            metadata[name] = self.form[name]  # LangChain would write another one behind it
         last = AIMessageChunk(
             content="",
             response_metadata={**metadata, "model_name": metadata.get("model_name") or self.call.model_name, **told},
@@ -211,6 +263,10 @@ class _Shown:
         content = message.content
         if self.words and isinstance(message, AIMessage):  # said already, or to be told apart from what was
             content = "" if message.tool_calls else f"\n\n{message.text}"
+            if self.form.get("output_version") == _BLOCKS:
+                calls: list[Any] = [block for block in message.content_blocks if block["type"] == "tool_call"]
+                content = calls or [{"type": "text", "text": content}]
+        self.form = {**_form_told(message), **self.form}
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 content=content,
@@ -220,6 +276,7 @@ class _Shown:
                     for place, call in enumerate([*message.tool_calls, *message.invalid_tool_calls])
                 ],
                 additional_kwargs=message.additional_kwargs,
+                response_metadata=dict(self.form),
             )
         )
 
