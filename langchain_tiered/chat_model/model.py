@@ -16,7 +16,7 @@ from langchain_tiered.accounting.entries import TIERED
 from langchain_tiered.chat_model.around import AROUND, Around, Streamed, config_of, opened
 from langchain_tiered.chat_model.binding import STRUCTURED, Structured, Tools
 from langchain_tiered.chat_model.calling import Call
-from langchain_tiered.chat_model.parts import Parts, expect_fields, plain_policy, plain_tier, policy_of
+from langchain_tiered.chat_model.parts import Parts, expect_fields, key_of, plain_policy, plain_tier, policy_of
 from langchain_tiered.chat_model.reading import added, with_output
 from langchain_tiered.chat_model.streaming import astreamed, streamed
 from langchain_tiered.chat_model.structuring import structured_by
@@ -206,7 +206,7 @@ class TieredChatModel(BaseChatModel):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """The names of what is a secret, and of the environment variable that it is read back from."""
-        return {"api_key": "OPENAI_API_KEY"}
+        return {"api_key": key_of(self.tiers)}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:

@@ -147,11 +147,35 @@ def _expect_possible(tiers: Iterable[Tier], policy: Policy, settings: Mapping[st
     if policy.on_no_answer == "ask" or policy.speculate:
         option = "speculate=True" if policy.speculate else "on_no_answer='ask'"
         raise ConfigurationError(f"Policy({option}) needs a graph. Leave it out, or use create_tiered_agent.")
-    if settings and not any(isinstance(model, str) for tier in tiers for model in (tier.model, *tier.fallbacks)):
+    providers = providers_of(tiers)
+    if settings and not providers:
         raise ConfigurationError(
             f"{', '.join(settings)}: settings of the models that are built from 'provider:model' strings, and every "
             "tier has a model of its own. Set it on those."
         )
+    if (given := [name for name in _OF_ONE_PROVIDER if name in settings]) and len(providers) > 1:
+        raise ConfigurationError(
+            f"{', '.join(given)}: one provider's, and the tiers name models of several: {', '.join(providers)}. Leave "
+            "it to the environment, or give the tiers models of their own."
+        )
+
+
+_OF_ONE_PROVIDER = ("api_key", "base_url")
+
+
+def providers_of(tiers: Iterable[Tier]) -> list[str]:
+    """Return whose models are built from strings, fallbacks included, sorted."""
+    specs = (model for tier in tiers for model in (tier.model, *tier.fallbacks) if isinstance(model, str))
+    return sorted({spec.partition(":")[0] if ":" in spec else "" for spec in specs})
+
+
+_KEYS = {"google_genai": "GOOGLE_API_KEY", "mistralai": "MISTRAL_API_KEY", "azure_openai": "AZURE_OPENAI_API_KEY"}
+
+
+def key_of(tiers: Iterable[Tier]) -> str:
+    """Return the environment variable of the key that models built from strings are given."""
+    provider = next(iter(providers_of(tiers)), "") or "openai"
+    return _KEYS.get(provider, f"{provider.upper()}_API_KEY")
 
 
 _LISTS = ("fallbacks", "checks")

@@ -271,3 +271,32 @@ def test_a_tracer_sees_one_run_that_tells_its_tier_its_route_and_its_cost(ask: W
         assert told["tier"] == "mini"
         assert told["escalated_from"] == "nano"
         assert told["cost_usd"] == pytest.approx(0.001525)
+
+
+def strings(*specs: str) -> list[Tier]:
+    return [Tier(name, spec, criteria=name) for name, spec in zip(NAMES, specs, strict=False)]
+
+
+@pytest.mark.parametrize("setting", ["api_key", "base_url"])
+def test_one_providers_key_and_address_are_told_to_no_other(setting: str) -> None:
+    tiers = strings("openai:gpt-5.4-nano", "anthropic:claude-haiku-4-5")
+    with pytest.raises(ConfigurationError, match=f"{setting}: one provider's.*anthropic, openai"):
+        TieredChatModel(tiers, **{setting: "https://secret.example"})  # type: ignore[arg-type]
+    mixed = [Tier("one", "openai:gpt-5.4", criteria="x", fallbacks=["mistralai:mistral-large"])]
+    with pytest.raises(ConfigurationError, match="mistralai, openai"):
+        TieredChatModel(mixed, **{setting: "https://secret.example"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("openai:gpt-5.4", "OPENAI_API_KEY"),
+        ("anthropic:claude-haiku-4-5", "ANTHROPIC_API_KEY"),
+        ("google_genai:gemini-2.5-pro", "GOOGLE_API_KEY"),
+        ("mistralai:mistral-large-latest", "MISTRAL_API_KEY"),
+    ],
+)
+def test_a_key_is_written_down_as_its_own_providers_variable(spec: str, name: str) -> None:
+    written = json.dumps(dumpd(TieredChatModel(strings(spec), classifier=None, api_key="sk-not-told")))  # type: ignore[arg-type]
+    assert name in written
+    assert "sk-not-told" not in written
