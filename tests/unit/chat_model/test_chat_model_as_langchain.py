@@ -297,6 +297,6 @@ def test_one_providers_key_and_address_are_told_to_no_other(setting: str) -> Non
     ],
 )
 def test_a_key_is_written_down_as_its_own_providers_variable(spec: str, name: str) -> None:
-    written = json.dumps(dumpd(TieredChatModel(strings(spec), classifier=None, api_key="sk-not-told")))  # type: ignore[arg-type]
+    written = json.dumps(dumpd(TieredChatModel(strings(spec), classifier=None, api_key="sk-not-told")))
     assert name in written
     assert "sk-not-told" not in written
