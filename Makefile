@@ -6,28 +6,33 @@ VENV := .venv
 NEXT := .venv-next
 BIN := $(VENV)/bin
 # The first interpreter that really runs and that pyproject.toml admits.
+ADMITTED := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
-	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$python && break; done)
+	$$python $(ADMITTED) && echo $$python && break; done)
+NEEDS_PYTHON = "$(PYTHON)" $(ADMITTED) || { echo "Python 3.11, 3.12 or 3.13 is needed$(if $(PYTHON),: $(PYTHON) is none of them,).\
+ Install one or name it: make $(or $(firstword $(MAKECMDGOALS)),run) PYTHON=/path/to/python3.12"; exit 1; }
+# What `.env` sets, where there is one.
+ENV := set -a; [ ! -f .env ] || . ./.env; set +a;
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 help:  ## Show what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/.cli  ## Route and answer the example requests, and show what that saved
-	@$(BIN)/langchain-tiered run --file examples/requests.jsonl --tools examples/shop.py:shop_tools
+	@$(ENV) $(BIN)/langchain-tiered run --file examples/requests.jsonl --tools examples/shop.py:shop_tools
 
 code-review: $(VENV)/.cli  ## Have a team of tiers review this project's own code, and show what it cost
-	@$(BIN)/python examples/13_code_review.py
+	@$(ENV) $(BIN)/python examples/13_code_review.py
 
 support-desk: $(VENV)/.cli  ## Have a team of tiers refund orders of a SQLite shop, the doubted ones asked about
-	@$(BIN)/python examples/14_support_desk.py
+	@$(ENV) $(BIN)/python examples/14_support_desk.py
 
 test: $(VENV)/.dev  ## Run all tests, on all cores
 	@$(BIN)/python -m pytest -n auto
 
 test-all:  ## Run all tests on each Python that is installed, and with the lowest versions admitted (ONLY=3.12 TESTS=...)
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, as for make run."; exit 1; }
-	@PYTHONPATH=tests $(PYTHON) -m release.everywhere $(if $(ONLY),--only $(ONLY)) -- $(TESTS)
+	@$(NEEDS_PYTHON)
+	@PYTHONPATH=tests "$(PYTHON)" -m release.everywhere $(if $(ONLY),--only $(ONLY)) -- $(TESTS)
 
 test-blocked: $(VENV)/.dev  ## Run all tests without a network, where the system permits that
 	@if unshare --user --map-root-user --net true 2>/dev/null; then \
@@ -42,7 +47,7 @@ conformance: $(VENV)/.dev  ## Run LangChain's own suites on the tiered model, an
 	@PYTHONPATH=tests $(BIN)/python -m conformance.langchain_agents
 
 record: $(VENV)/.dev  ## Record the cassettes anew: over the offline server, or with OPENAI_API_KEY over the real API
-	@VCR_RECORD_MODE=all $(BIN)/python -m pytest tests/replay -q -p no:xdist
+	@$(ENV) VCR_RECORD_MODE=all $(BIN)/python -m pytest tests/replay -q -p no:xdist
 
 soak: $(VENV)/.dev  ## Make 5,000 requests at 64 at once while a fifth of all calls breaks, and audit every one
 	@$(BIN)/python -W error tests/soak/soak.py
@@ -69,7 +74,7 @@ release-check: $(VENV)/.release  ## Build the wheel and the sdist, check them, a
 	@PYTHONPATH=tests $(BIN)/python -m release.packages
 
 studio: $(VENV)/.dev  ## Open the graphs in LangGraph Studio
-	$(BIN)/langgraph dev
+	@$(ENV) $(BIN)/langgraph dev
 
 bench: $(VENV)/.dev  ## Measure overhead, checks, waiting and the offline server against baselines
 	$(BIN)/python benchmarks/overhead.py
@@ -84,9 +89,9 @@ clean:  ## Remove the environment and all that was built
 	rm -rf $(VENV) $(VENV)-3.* $(VENV)-lowest $(NEXT) build dist site .mypy_cache .ruff_cache .pytest_cache .langgraph_api .conformance
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed. Install one, or name it: make run PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Making the environment in $(VENV) ($$($(PYTHON) --version)) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@$(NEEDS_PYTHON)
+	@echo "Making the environment in $(VENV) ($$("$(PYTHON)" --version)) ..."
+	@"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.cli: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing langchain-tiered, about half a minute the first time ..."
@@ -110,9 +115,9 @@ $(VENV)/.release: pyproject.toml | $(VENV)/.dev
 
 # LangChain 1.5 asks for a later certifi than some package indexes have: it is put over a normal installation.
 $(NEXT)/.dev: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, as for make run."; exit 1; }
+	@$(NEEDS_PYTHON)
 	@echo "Making the environment with LangChain 1.5 in $(NEXT) ..."
-	@$(PYTHON) -m venv $(NEXT)
+	@"$(PYTHON)" -m venv --clear $(NEXT) || { rm -rf $(NEXT); exit 1; }
 	@$(NEXT)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@$(NEXT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 		langchain==1.5.0 langchain-core==1.8.1 langchain-openai==1.7.4

@@ -3,6 +3,7 @@
 Tools go to the second tier and those above. A tool never runs twice, whatever becomes of the answer.
 """
 
+import show
 from shop import Shop, tools
 
 from langchain_tiered import Ledger, TierRouter, create_tiered_agent
@@ -26,3 +27,4 @@ for request in ("Refund order 1042 and tell me why it was late.", VAGUE):
         print(f"  {message.type:>5}: {calls or message.text}")
     for tier, ledger in Ledger(result["ledger"]).by_tier().items():
         print(f"  {tier}: {len(ledger)} calls, ${ledger.total_usd:.6f}")
+show.offline_note()

@@ -3,6 +3,7 @@
 import re
 from typing import NotRequired
 
+import show
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, StateGraph
 from shop import Shop
@@ -50,10 +51,11 @@ graph = builder.compile()
 
 print(graph.get_graph().draw_mermaid())
 for request in (
-    "Classify the letter. Labels: praise, complaint. Letter: order 1042 came late, and I am angry.",
+    "Classify the letter. Labels: praise, complaint. Letter: I have a complaint, order 1042 came late.",
     "Prove that two odd numbers add up to an even one.",
 ):
     result = graph.invoke({"messages": [("user", request)]})
     for message in result["messages"]:
         print(f"{message.type:>5}: {message.text}")
     print(f" paid: ${Ledger(result['ledger']).total_usd:.6f}")
+show.offline_note()

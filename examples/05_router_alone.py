@@ -1,5 +1,6 @@
 """Use the router without the agent: in LCEL, to choose among chains that you have."""
 
+import show
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from langchain_tiered import Policy, TierRouter
@@ -16,3 +17,4 @@ chain = RunnablePassthrough.assign(route=lambda given: router.invoke(given["text
 for text in ("Is this review positive or negative?\nThe kettle is a delight.", "Draft a letter to my landlord."):
     print(router.invoke(text))
     print(chain.invoke({"text": text}))
+show.offline_note()

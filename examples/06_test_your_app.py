@@ -1,4 +1,7 @@
-"""Test an app that is built on tiers: copy this file, and run it by `pytest` or as a script."""
+"""Test an app that is built on tiers: copy this file, and run it by `pytest` or as a script.
+
+It needs `pip install 'langchain-tiered[testing,server]'`.
+"""
 
 import subprocess
 import sys

@@ -3,6 +3,8 @@
 The models here are deterministic rules, no language models: what they agree on shows the mechanism, not their worth.
 """
 
+import show
+
 from langchain_tiered import Ledger, create_tiered_agent
 from langchain_tiered.cascade import CheckInput, agreement, finished, not_refused
 from langchain_tiered.offline import offline_tiers
@@ -23,7 +25,7 @@ agent = create_tiered_agent(
 )
 
 for request in (
-    "Classify the ticket. Labels: refund, delivery, other. Ticket: where is my parcel?",
+    "Classify the ticket. Labels: refund, delivery, other. Ticket: when is the delivery of my parcel?",
     "Write one polite sentence to a customer whose parcel is late.",
 ):
     print(f"\n{request}")
@@ -39,3 +41,4 @@ for request in (
     except RuntimeError as error:  # NoAnswerAcceptedError: nothing that a check rejects reaches the user
         print(f"  {type(error).__name__}: {error}")
         print(f"  paid all the same: ${Ledger(error.ledger).total_usd:.6f} for {len(error.ledger)} calls")
+show.offline_note()

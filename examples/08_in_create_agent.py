@@ -3,6 +3,7 @@
 The models here are deterministic rules, no language models.
 """
 
+import show
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelCallLimitMiddleware
 from shop import Shop, tools
@@ -18,7 +19,7 @@ agent = create_agent(
 )
 
 for request in (
-    "Classify the ticket. Labels: bug, praise, other. Ticket: the app crashes when I log in.",
+    "Classify the ticket. Labels: bug, praise, other. Ticket: a bug, the app crashes when I log in.",
     "Refund order 1042 and tell me why it was late.",
     "Prove that the square root of two is irrational.",
 ):
@@ -26,3 +27,4 @@ for request in (
     ledger = Ledger(result["ledger"])
     print(f"{result['route']['tier']:>8}  ${ledger.total_usd:.6f} for {len(ledger)} calls  {request}")
     print(f"          {result['messages'][-1].text[:100]}")
+show.offline_note()

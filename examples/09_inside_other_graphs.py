@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import show
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
@@ -71,3 +72,4 @@ with collect_ledger() as paid:
 print(f"tool: {result['messages'][-1].text[:90]}")
 for name, ledger in paid.by_tier().items():
     print(f"  {name}: {len(ledger)} calls, ${ledger.total_usd:.6f}")
+show.offline_note()

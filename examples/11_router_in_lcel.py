@@ -1,5 +1,6 @@
 """Use the router in LCEL: as the condition of a `RunnableBranch`, and to choose among `configurable_alternatives`."""
 
+import show
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, RunnableBranch, RunnableLambda, RunnablePassthrough
@@ -43,3 +44,4 @@ for text in (LABEL, "Draft a letter to my landlord.", "Prove that the square roo
     print(f"  {len(ledger)} calls, of {', '.join(sorted({str(entry['model']) for entry in ledger}))}")
 answer = chain.invoke({"text": LABEL}, {"configurable": {"tier": "mini"}})
 print(f"by hand: {answer.response_metadata['model_name']}")
+show.offline_note()

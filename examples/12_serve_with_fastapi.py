@@ -1,6 +1,7 @@
 """Serve an agent by FastAPI: its tokens as server-sent events, then the route and what it cost.
 
-Run it as a script, and it asks itself. Or serve it, and ask it by `curl -N`:
+The offline tiers answer: deterministic rules, no language model. It needs `pip install fastapi httpx uvicorn` beside
+this package. Run it as a script, and it asks itself. Or serve it, and ask it by `curl -N`:
 
 ```bash
 uvicorn --app-dir examples 12_serve_with_fastapi:app
@@ -10,11 +11,13 @@ curl -N localhost:8000/threads/ann/messages -H 'content-type: application/json' 
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import show
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
@@ -24,7 +27,6 @@ from pydantic import BaseModel
 from shop import Shop, tools
 
 from langchain_tiered import collect_ledger, create_tiered_agent
-from langchain_tiered.errors import TieredError
 from langchain_tiered.offline import offline_tiers
 
 
@@ -38,6 +40,7 @@ async def phone_depot(order_id: int) -> str:
 app = FastAPI()
 agent = create_tiered_agent(offline_tiers(), tools=[*tools(Shop()), phone_depot], checkpointer=InMemorySaver())
 left: list[str] = []
+log = logging.getLogger(__name__)
 
 
 class Message(BaseModel):
@@ -68,7 +71,8 @@ async def _events(thread_id: str, text: str) -> AsyncIterator[str]:
                 elif kind == "values" and not namespace:
                     result = part
             yield _event("end", {"route": result["route"], "calls": len(paid), "cost_usd": paid.total_usd})
-        except TieredError as error:
+        except Exception as error:  # ours, or a provider's with its own type: who asked is told of any, and the log why
+            log.exception("The run of %s failed.", thread_id)
             yield _event("error", {"error": type(error).__name__, "cost_usd": paid.total_usd})
         except (asyncio.CancelledError, GeneratorExit):
             left.append(f"{thread_id} left; ${paid.total_usd:.6f} was paid for {len(paid)} calls, and no more will be")
@@ -111,6 +115,7 @@ async def main() -> None:
         server.should_exit = True
         await serving
     print(*left, sep="\n")
+    show.offline_note()
 
 
 if __name__ == "__main__":

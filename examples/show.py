@@ -1,4 +1,4 @@
-"""Show a run of an orchestrator in the terminal: the plan as a tree, live, and what it cost beside the flagship alone.
+"""Say what the offline tiers are, and show a run of an orchestrator: its plan as a tree, live, and what it cost.
 
 The tree needs `rich` (`pip install 'langchain-tiered[cli]'`) and a terminal. Without either, plain lines tell the same
 once the run has ended or waits, in the plan's order, so that two runs say the same.
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
 FLAGSHIP = "openai:gpt-5.4"
-OFFLINE = (
-    "Offline: deterministic rules planned, worked and reviewed, no language model. What the tools found is so.\n"
+OFFLINE = "Offline tiers: deterministic rules, no language model. Costs: the same tokens at GPT-5.4 prices."
+OFFLINE_TEAM = (
+    "Offline: deterministic rules planned, worked and reviewed, no language model.\n"
+    "What the tools found is so, and an answer is what they told, word for word.\n"
     "Costs are those of the same tokens at GPT-5.4 prices; nothing was paid."
 )
 _STYLES = {"done": "green", "failed": "red", "skipped": "red", "begun": "yellow", "asks a human": "magenta"}
 _WIDTH = 76
+
+
+def offline_note() -> None:
+    """Say in a last line what answered, and what the dollars stand for."""
+    print(f"\n{OFFLINE}")
 
 
 class _Shown:
@@ -134,7 +141,7 @@ def costs(entries: Any, *, offline: bool) -> None:
     print(f"all work by {FLAGSHIP}, plan and reviews as they were: {_usd(baseline)}, an estimate")
     print(f"saved: {_usd(saved)}{share}")
     if offline:
-        print(f"\n{OFFLINE}")
+        print(f"\n{OFFLINE_TEAM}")
 
 
 def _line(task: dict[str, Any]) -> str:

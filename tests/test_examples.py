@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.messages import AIMessageChunk
+
+from langchain_tiered.errors import NoAnswerAcceptedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
 SAYS = {
-    "01_tiered_agent": ["nano  $0.0000", "mini  $0.000", "flagship  $0.000"],
+    "01_tiered_agent": ["nano  $0.0000", "label.\n          delivery\n", "mini  $0.000", "flagship  $0.000"],
     "02_tools_and_escalation": ["Refunded order 1042", "hands up", "mini: "],
-    "03_own_graph": ["find(find)", "(Answered by nano. Order 1042 is delivered.)", "(Answered by flagship.)"],
+    "03_own_graph": [
+        "find(find)",
+        "ai: complaint\n   ai: (Answered by nano. Order 1042 is delivered.)",
+        "(Answered by flagship.)",
+    ],
     "04_threads_and_context": ["by latch", "by pin", "The block saw 5 calls"],
     "05_router_alone": ["the floor for 'write'", "'tier': 'flagship'"],
     "06_test_your_app": ["18 passed"],
-    "07_checks_and_steps": ["mini judge accepted", "escalate: mini -> flagship", "NoAnswerAcceptedError", "paid all"],
-    "08_in_create_agent": ["    nano  $0.0000", "    mini  $0.00", "flagship  $0.00"],
+    "07_checks_and_steps": [
+        "nano: delivery\n",
+        "mini judge accepted",
+        "escalate: mini -> flagship",
+        "NoAnswerAcceptedError",
+        "paid all",
+    ],
+    "08_in_create_agent": [
+        "    nano  $0.0000",
+        "log in.\n          bug\n",
+        "    mini  $0.00",
+        "Refunded order 1042",
+        "flagship  $0.00",
+    ],
     "09_inside_other_graphs": [
         "node: mini, $0.00",
         "the thread has paid $0.00",
@@ -30,8 +54,9 @@ SAYS = {
     ],
     "10_supervisor": [
         "supervisor -> shop_desk\n  mini: Refunded",
-        "shop_desk -> writing_desk\n  mini: Dear",
-        "supervisor -> writing_desk",
+        "supervisor -> writing_desk\n  mini: Thank you",
+        "supervisor -> shop_desk\n  shop_desk -> writing_desk\n  mini: Order 1043: Bluevan: Out for delivery",
+        "Dear customer, we are sorry",
     ],
     "11_router_in_lcel": [
         "branch: positive\nsetting: {'tier': 'nano', 'answer': 'positive'}",
@@ -55,7 +80,6 @@ SAYS = {
         "satisfied:\nstep_1_1: ",
         "functions, the longest",
         "review    flagship      1",
-        "Offline: deterministic rules",
     ],
     "14_support_desk": [
         "asks a human             Refund order 1045",
@@ -65,9 +89,9 @@ SAYS = {
         "refunds:\n  1041  $ 22.50",
         "\n  1045  $119.00  Refund order 1045: the customer says that the arm is perhaps bent.\n\nrole",
         "review    flagship      4",
-        "Offline: deterministic rules",
     ],
 }
+TESTS = "06_test_your_app"
 TEAMS = [path for path in EXAMPLES if path.stem in ("13_code_review", "14_support_desk")]
 
 
@@ -83,6 +107,28 @@ def test_an_example_runs_offline_and_shows_what_it_is_about(path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for words in SAYS[path.stem]:
         assert words in done.stdout
+    last = done.stdout.splitlines()[-3:]
+    assert path.stem == TESTS or any("deterministic rules" in line and "no language model" in line for line in last)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("down"), NoAnswerAcceptedError([], "None.")], ids=lambda error: type(error).__name__
+)
+async def test_a_served_run_that_fails_ends_its_stream_with_an_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        async def astream(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+            yield (), "messages", (AIMessageChunk(content="One"), {})
+            raise error
+
+    monkeypatch.syspath_prepend(EXAMPLES[0].parent)
+    served = importlib.import_module("12_serve_with_fastapi")
+    monkeypatch.setattr(served, "agent", Broken())
+    said = [event async for event in served._events("ann", "Refund order 1042.")]
+    assert [event.partition("\n")[0] for event in said] == ["event: token", "event: error"]
+    assert type(error).__name__ in said[-1]
+    assert "The run of ann failed." in caplog.text
 
 
 @pytest.mark.parametrize("path", TEAMS, ids=lambda path: path.stem)

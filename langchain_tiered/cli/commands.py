@@ -19,10 +19,10 @@ from rich.text import Text
 from langchain_tiered.accounting import Ledger
 from langchain_tiered.cli import tables
 from langchain_tiered.cli.progress import progress
-from langchain_tiered.cli.records import Record, image_block, read_records, text_record
+from langchain_tiered.cli.records import Record, image_block, not_heeded, read_records, text_record
 from langchain_tiered.cli.running import Agents, Result, first_line, is_expected, run_all
 from langchain_tiered.cli.serving import serve_offline
-from langchain_tiered.cli.setup import OFFLINE, Serving, load_tools, serving
+from langchain_tiered.cli.setup import Serving, load_tools, serving
 from langchain_tiered.errors import TieredError
 from langchain_tiered.routing import Policy, TierRouter
 from langchain_tiered.routing.explaining import plain
@@ -75,13 +75,7 @@ def run(
     *,
     file: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            metavar="IN.jsonl",
-            help="Many requests, one JSON object a line.",
-        ),
+        typer.Option(metavar="IN.jsonl", help="Many requests, one JSON object a line; - reads them from stdin."),
     ] = None,
     tools: Tools = None,
     pin: Annotated[str | None, typer.Option(metavar="TIER", help="Let this tier answer everything.")] = None,
@@ -102,6 +96,8 @@ def run(
     began = perf_counter()
     with _writer(out, file) as write:
         _note(console, served)
+        for told in not_heeded(records, [tier.name for tier in served.tiers]):
+            _complain(told, style="yellow")
         results, ended = _run(records, agents, concurrency, write)
     if file is None:
         _print_one(console, results)
@@ -126,6 +122,7 @@ def route(
     online: Online = None,
 ) -> None:
     """Show where TEXT would go, and why. Nothing is answered."""
+    _has_words(text)
     with _wrong_use():
         served, loaded = serving(online=online), load_tools(tools)
         images = [image_block(each, Path()) for each in image or ()]
@@ -149,12 +146,21 @@ def _records(text: str | None, file: Path | None) -> Sequence[Record]:
     if (text is None) == (file is None):
         raise typer.BadParameter("Give one TEXT, or --file IN.jsonl.")
     if file is None:
-        if not (text := text or "").strip():
-            raise typer.BadParameter("TEXT is empty.")
-        return [text_record(text)]
-    if not (records := read_records(file)):
-        raise typer.BadParameter(f'{file} has no records. Write one JSON object a line, such as {{"text": "Hello"}}.')
+        return [text_record(_has_words(text or ""))]
+    try:
+        records = read_records(file)
+    except OSError as error:
+        raise typer.BadParameter(f"--file {file} cannot be read: {error.strerror}.") from None
+    if not records:
+        told = "stdin" if str(file) == "-" else file
+        raise typer.BadParameter(f'{told} has no records. Write one JSON object a line, such as {{"text": "Hello"}}.')
     return records
+
+
+def _has_words(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("TEXT is empty.")
+    return text
 
 
 def _run(
@@ -192,7 +198,7 @@ def _writer(out: Path | None, file: Path | None) -> Iterator[Callable[[Result], 
     if out is None:
         yield lambda _: None
         return
-    if file is not None and out.exists() and out.samefile(file):
+    if file is not None and out.exists() and file.exists() and out.samefile(file):
         raise typer.BadParameter(f"--out {out} is the file of requests itself.")
     try:
         # A lone surrogate cannot be written in UTF-8, and its escape is what JSON calls it.
@@ -214,8 +220,8 @@ def _note(console: Console, served: Serving) -> None:
         console.print()
 
 
-def _complain(error: str) -> None:
-    Console(stderr=True, highlight=False).print(Text(plain(error), style="red"))
+def _complain(told: str, style: str = "red") -> None:
+    Console(stderr=True, highlight=False).print(Text(plain(told), style=style))
 
 
 def _print_one(console: Console, results: Sequence[Result]) -> None:
@@ -243,8 +249,8 @@ def _print_many(
     console.print(tables.shares_table(results, [tier.name for tier in served.tiers], ledger))
     console.print()
     console.print(tables.savings(ledger))
-    if served.note is not None:
-        console.print(f"\nOffline tiers: {OFFLINE}", style="yellow")
+    if served.closing is not None:
+        console.print(f"\n{served.closing}", style="yellow")
 
 
 def _print_answer(console: Console, result: Result) -> None:

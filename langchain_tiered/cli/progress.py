@@ -33,7 +33,7 @@ def progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
         done, step = count(1), max(HANDFUL, -(-total // _LINES))
 
         def advance() -> None:
-            if (number := next(done)) % step == 0 and number < total:
+            if (number := next(done)) % step == 0 or number == total:
                 console.print(f"{number} of {total} done")
 
         yield advance

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
+import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,14 @@ from langchain_tiered.errors import InvalidInputError
 from langchain_tiered.routing import messages_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
+FIELDS = ("text", "images", "document", "messages", "schema", "expect", "id")
+"""What is read of a record."""
+
+_STDIN = Path("-")
 _URLS = ("http://", "https://", "data:")
 
 
@@ -95,7 +101,9 @@ class Record:
                 )
             return messages_of(self.fields["messages"])
         text = self.fields.get("text")
-        if not isinstance(text, str) or not text.strip():
+        if text is not None and not isinstance(text, str):
+            raise InvalidInputError(f"'text' is {text!r}, expected words in double quotes.")
+        if text is None or not text.strip():
             raise InvalidInputError("The record has no text. Give it 'text', or 'messages'.")
         if document:
             text = f"{text}\n\n{self._document(document)}"
@@ -116,13 +124,25 @@ class Record:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return the records of a JSONL file, broken ones too. Empty lines are no records.
+    """Return the records of a JSONL file, or of stdin for `-`, broken ones too. Empty lines are no records.
 
     Raises:
         OSError: If the file cannot be read.
     """
-    lines = path.read_bytes().splitlines()  # lines end with newlines only, not with what else Unicode calls an end
+    given = sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()
+    lines = given.splitlines()  # lines end with newlines only, not with what else Unicode calls an end
     return [_record(number, line, path.parent) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def not_heeded(records: Sequence[Record], tiers: Sequence[str]) -> Iterator[str]:
+    """Yield what records hold that changes nothing: fields that are not read, and tiers that are not there."""
+    fields = Counter(name for record in records for name in record.fields if name not in FIELDS)
+    if fields:
+        yield f"Fields that are not read: {_counted(fields)}. Known are {', '.join(FIELDS)}."
+    told = (record.fields["expect"] for record in records if record.fields.get("expect") is not None)
+    unknown = Counter(str(tier) for tier in told if tier not in tiers)
+    if unknown:
+        yield f"'expect' names no tier: {_counted(unknown)}. Tiers, cheapest first: {', '.join(tiers)}."
 
 
 def text_record(text: str) -> Record:
@@ -158,9 +178,13 @@ def _record(number: int, line: bytes, folder: Path) -> Record:
     except (ValueError, RecursionError) as error:
         return Record(number, folder, problem=f"Line {number} is no JSON: {error}.", raw=raw)
     if not isinstance(fields, dict):
-        problem = f"Line {number} is no JSON object. Write one such as {{'text': '...'}} in double quotes."
+        problem = f'Line {number} is no JSON object. Write one such as {{"text": "Hello"}}.'
         return Record(number, folder, problem=problem, raw=raw)
     return Record(number, folder, fields, raw=raw)
+
+
+def _counted(names: Counter[str]) -> str:
+    return ", ".join(f"{name!r} in {count} record{'s' * (count != 1)}" for name, count in names.items())
 
 
 def _path(name: object, folder: Path, what: str) -> Path:

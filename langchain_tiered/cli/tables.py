@@ -27,6 +27,7 @@ BASELINE = "openai:gpt-5.4"
 _MOST_ROWS, _FIRST_ROWS = 50, 20
 _REASON_LINES, _ERROR_LINES = 2, 4
 _COST_WIDTH, _BAR_WIDTH, _GAP = 10, 20, 2
+_NO_ANSWER = frozenset({"failed", "rejected"})
 _ROLES = {"classify": "classifier"}
 
 
@@ -109,13 +110,15 @@ def shares_table(results: Sequence[Result], tiers: Sequence[str], ledger: Ledger
 
 
 def savings(ledger: Ledger) -> Table:
-    """Return what the same tokens would have cost without tiers, and what was saved."""
+    """Return what the same tokens would have cost without tiers, and what was saved, if anything was answered."""
     baseline, saved = ledger.baseline_usd(BASELINE), ledger.saved_usd(BASELINE)
     share = f" ({100 * saved / baseline:.0f} %)" if saved is not None and baseline else ""
     rows: list[tuple[str, RenderableType]] = [
         ("baseline", f"{usd(baseline)} for the same tokens at {BASELINE}, an estimate"),
         ("saved", Text(f"{usd(saved)}{share}", style="bold green" if (saved or 0) > 0 else "bold")),
     ]
+    if not any(entry["role"] == "answer" and entry["outcome"] not in _NO_ANSWER for entry in ledger):
+        rows = [("saved", "nothing: no call led to an answer")]
     if ledger.unpriced:
         known = Ledger(entry for entry in ledger if entry["cost_usd"] is not None)
         told = (

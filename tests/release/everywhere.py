@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOWEST = "lowest"
-# They need packages of the extra `vendors`, which ask for later versions of what is at its lowest here.
+# They need packages of the extras `vendors` and `conformance`, which ask for later versions of what is at its lowest.
 LEFT_OUT_AT_LOWEST = ("--ignore=tests/vendors", "--ignore=tests/conformance")
 
 

@@ -36,13 +36,16 @@ def refund_order(order_id: int) -> str:
 def shop():
     return [refund_order]
 
+def closed():
+    raise OSError("closed today")
+
 LIST, NUMBER, ONE = [refund_order], 5, refund_order
 '''
 
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "FORCE_COLOR"):
+    for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -55,8 +58,8 @@ def tools_file(tmp_path: Path) -> Path:
     return path
 
 
-def invoke(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+def invoke(*args: object, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=given)
 
 
 def flat(text: str) -> str:
@@ -151,7 +154,7 @@ def test_each_bad_record_is_told_and_skipped_while_the_rest_runs(tmp_path: Path)
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     bad: dict[str, dict[str, Any] | str] = {
         "Line 1 is no JSON: ": '{"text": ',
-        "Line 2 is no JSON object.": "[1]",
+        'Line 2 is no JSON object. Write one such as {"text": "Hello"}.': "[1]",
         "The record has no text.": {"id": 3},
         "The record has no text. ": {"id": 4, "text": " "},
         "The image 'none.png' cannot be read: No such file": {"id": 5, "text": "x", "images": ["none.png"]},
@@ -162,17 +165,38 @@ def test_each_bad_record_is_told_and_skipped_while_the_rest_runs(tmp_path: Path)
         "'schema' is no JSON schema of an object.": {"id": 10, "text": "x", "schema": {"type": "array"}},
         "is no message. Known roles": {"id": 11, "messages": [{"role": "wizard", "content": "x"}]},
         "'messages' stands beside 'text'": {"id": 12, "text": "x", "messages": []},
+        "'text' is 5, expected words in double quotes.": {"id": 13, "text": 5},
     }
     out = tmp_path / "out.jsonl"
     result = invoke("run", "--file", file_of(tmp_path, *bad.values(), "", {"id": "good", "text": EASY}), "--out", out)
     assert result.exit_code == 1
     lines = written(out)
     assert lines.pop("good")["answer"] == "bug"
-    for line, (why, told) in enumerate(zip(bad, (lines[place] for place in range(1, 13)), strict=True), 1):
+    for line, (why, told) in enumerate(zip(bad, (lines[place] for place in range(1, 14)), strict=True), 1):
         assert why in told["error"], line
         assert told["tier"] is None
         assert told["cost_usd"] == 0
-    assert "1 answered, 0 failed, 12 skipped" in flat(result.stdout)
+    assert "1 answered, 0 failed, 13 skipped" in flat(result.stdout)
+
+
+def test_records_come_from_stdin_too(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert invoke("run", "--file", "-", "--out", out, given='{"id": "one", "text": "x", "images": 5}\n').exit_code == 1
+    told = json.dumps({"id": "one", "text": EASY})
+    assert invoke("run", "--file", "-", "--out", out, given=told).exit_code == 0
+    assert written(out)["one"]["answer"] == "bug"
+
+
+def test_fields_that_are_not_read_and_tiers_that_are_not_there_are_told(tmp_path: Path) -> None:
+    good = {"id": 1, "text": EASY, "expect": "nano"}
+    assert "not read" not in invoke("run", "--file", file_of(tmp_path, good)).stderr
+    records = [good | {"documnet": "a.txt"}, good | {"documnet": "b.txt", "expect": "nan0"}, good | {"expect": 5}]
+    told = flat(invoke("run", "--file", file_of(tmp_path, *records)).stderr)
+    assert told == (
+        "Fields that are not read: 'documnet' in 2 records. "
+        "Known are text, images, document, messages, schema, expect, id. "
+        "'expect' names no tier: 'nan0' in 1 record, '5' in 1 record. Tiers, cheapest first: nano, mini, flagship."
+    )
 
 
 def test_a_failed_request_is_a_row_and_what_it_had_cost_is_in_the_total(
@@ -237,8 +261,11 @@ def test_pin_sends_everything_to_one_tier() -> None:
     [
         (["run"], "Give one TEXT, or --file IN.jsonl."),
         (["run", " "], "TEXT is empty."),
+        (["route", ""], "TEXT is empty."),
+        (["run", "--file", "-"], "stdin has no records."),
         (["run", "x", "--file", "{in}"], "Give one TEXT, or --file IN.jsonl."),
-        (["run", "--file", "none.jsonl"], "'none.jsonl' does not exist"),
+        (["run", "--file", "none.jsonl"], "--file none.jsonl cannot be read: No such file"),
+        (["run", "--file", "{folder}"], "cannot be read: Is a directory."),
         (["run", "--file", "{empty}"], "has no records"),
         (["run", "x", "--pin", "tiny"], "Unknown tier 'tiny'"),
         (["run", "x", "--concurrency", "0"], "Invalid value for '--concurrency'"),
@@ -249,6 +276,16 @@ def test_pin_sends_everything_to_one_tier() -> None:
         (["run", "x", "--tools", "none.py:shop"], "There is no file 'none.py'."),
         (["run", "x", "--tools", "no_such_module:shop"], "There is no module 'no_such_module' here."),
         (["run", "x", "--tools", "{tools}:none"], "has no 'none'"),
+        (
+            ["run", "x", "--tools", "{broken}:LIST"],
+            "cannot be loaded: ModuleNotFoundError: No module named 'no_such_shop'",
+        ),
+        (["run", "x", "--tools", "{broken}:LIST"], "(broken.py, line 2)"),
+        (["run", "x", "--tools", "{unreadable}:LIST"], "cannot be loaded: SyntaxError: "),
+        (
+            ["run", "x", "--tools", "{tools}:closed"],
+            "cannot be loaded: OSError: closed today (shop_of_test.py, line 13)",
+        ),
         (["run", "x", "--tools", "{tools}:NUMBER"], "gives a int, expected a list of tools"),
         (["run", "x", "--tools", "{tools}:ONE"], "gives a StructuredTool, expected a list"),
         (["route", "x", "--image", "none.png"], "The image 'none.png' cannot be read"),
@@ -259,7 +296,15 @@ def test_a_wrong_use_exits_with_2_and_says_why(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     (tmp_path / "empty").write_text("\n\n")
-    paths = {"in": file_of(tmp_path, {"text": EASY}), "empty": tmp_path / "empty", "tools": tools_file}
+    (tmp_path / "broken.py").write_text("\nimport no_such_shop\n")
+    (tmp_path / "unreadable.py").write_text("LIST = [\n")
+    paths = {name: tmp_path / f"{name}.py" for name in ("broken", "unreadable")}
+    paths |= {
+        "in": file_of(tmp_path, {"text": EASY}),
+        "empty": tmp_path / "empty",
+        "tools": tools_file,
+        "folder": tmp_path,
+    }
     result = invoke(*(arg.format(**paths) for arg in args))
     assert result.exit_code == 2
     assert told in flat(result.stderr)

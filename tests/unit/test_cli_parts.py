@@ -93,11 +93,29 @@ def test_only_newlines_part_records_and_a_byte_order_mark_is_no_part_of_one(tmp_
     assert [(record.line, record.title) for record in read_records(path)] == [(1, "a\u2028b"), (3, "c")]
 
 
-def test_with_a_key_the_default_tiers_serve_without_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("url", [None, "https://api.example.com/v1", "https://10.0.0.1/v1", "nonsense"])
+def test_with_a_key_the_default_tiers_serve_without_a_note(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
+        monkeypatch.setenv(name, url or "")
     for online in (None, True):
         served = serving(online=online)
-        assert (served.tiers, served.note) == (default_tiers(), None)
+        assert (served.tiers, served.note, served.closing) == (default_tiers(), None, None)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8800/v1", "http://localhost:8800/v1", "http://[::1]:8800/v1"])
+@pytest.mark.parametrize("name", ["OPENAI_API_BASE", "OPENAI_BASE_URL"])
+def test_a_server_of_this_machine_is_said_to_be_one_that_may_hold_rules(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "offline")
+    monkeypatch.setenv(name, url)
+    served = serving(online=None)
+    assert served.tiers == default_tiers()
+    assert (served.note or "").startswith(f"{name} is {url}, so a server on this machine answers. If that is serve-off")
+    assert "no language model" in (served.closing or "")
 
 
 def test_one_agent_is_built_for_each_schema() -> None:
@@ -137,14 +155,15 @@ def test_a_lone_surrogate_is_neither_printed_nor_written_raw() -> None:
     assert json.loads(written)["reason"] == "bad \ud800 and \x1b[31m red"
 
 
-@pytest.mark.parametrize(("total", "lines"), [(5, 0), (6, 1), (32, 6), (300, 9)])
-def test_progress_off_a_terminal_is_sparse(total: int, lines: int) -> None:
+@pytest.mark.parametrize(("total", "lines"), [(5, 0), (6, 2), (32, 7), (300, 10)])
+def test_progress_off_a_terminal_is_sparse_and_ends_with_all_done(total: int, lines: int) -> None:
     console = Console(file=StringIO(), width=80)
     with progress(total, console) as advance:
         for _ in range(total):
             advance()
     told: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert len(told.splitlines()) == lines
+    assert lines == 0 or told.endswith(f"{total} of {total} done\n")
     assert "\x1b" not in told
 
 
@@ -204,7 +223,7 @@ def test_expectations_name_the_records_that_went_elsewhere() -> None:
 
 
 def test_without_any_call_nothing_is_claimed_to_be_saved() -> None:
-    assert "saved       $0\n" in "\n".join(line.rstrip() for line in printed(tables.savings(Ledger())).split("\n"))
+    assert " ".join(printed(tables.savings(Ledger())).split()) == "saved nothing: no call led to an answer"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ import pytest
 import yaml
 
 import langchain_tiered
+from langchain_tiered.testing.fixtures import offline_server
+
+__all__ = ["offline_server"]  # the fixture, as the plugin would give it
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -49,11 +55,6 @@ def _python(text: str) -> list[str]:
     return [inspect.cleandoc(f"\n{fence['text']}") for fence in FENCE.finditer(text) if fence["language"] == "python"]
 
 
-def _section(name: str) -> str:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return readme.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-
-
 @pytest.mark.parametrize("page", PAGES, ids=_named)
 def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
@@ -67,12 +68,12 @@ def test_every_block_of_python_on_a_page_compiles(page: Path) -> None:
         compile(block, _named(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
-def test_each_way_in_that_the_readme_shows_runs_without_a_key(
+def test_each_block_of_the_readme_runs_without_a_key_one_after_the_other(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     names: dict[str, Any] = {}
-    for place, block in enumerate(_python(_section("In your app"))):
+    for place, block in enumerate(_python((ROOT / "README.md").read_text(encoding="utf-8"))):
         code = compile(block, f"README, block {place}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         made = eval(code, names)  # noqa: S307  (our own README)
         if inspect.iscoroutine(made):
@@ -84,6 +85,58 @@ def test_each_way_in_that_the_readme_shows_runs_without_a_key(
         ("agent", "mini"),
         ("nodes", "flagship"),
     ]
+
+
+def _environment(server: Any) -> dict[str, str]:
+    """Return what sends the default tiers to a server of ours."""
+    return {**os.environ, "OPENAI_API_KEY": "offline", "OPENAI_BASE_URL": server.url, "LANGSMITH_TRACING": "false"}
+
+
+@pytest.mark.parametrize("name", ["cascade", "durability", "orchestrator", "review"])
+def test_the_blocks_of_a_page_run_one_after_the_other(name: str, offline_server: Any, tmp_path: Path) -> None:
+    script = tmp_path / f"{name}.py"
+    script.write_text("\n\n".join(_python((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))), "utf-8")
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=tmp_path,
+        env=_environment(offline_server()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tests_that_a_page_shows_pass_as_they_stand(tmp_path: Path) -> None:
+    (plugins, *tests) = _python((ROOT / "docs" / "testing.md").read_text(encoding="utf-8"))
+    (tmp_path / "conftest.py").write_text(plugins, "utf-8")
+    (tmp_path / "test_page.py").write_text("\n\n\n".join(tests), "utf-8")
+    # One wants a recording, which is made with a key: that it says so shows that it runs.
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        ".",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE) == ["test_page.py::test_a_refund"], (
+        done.stdout
+    )
+    assert "CassetteError" in done.stdout
+    assert re.search(r"\b[1-9]\d passed", done.stdout)
+
+
+def test_pages_with_blocks_are_run_by_some_test() -> None:
+    run_here = {"cascade.md", "durability.md", "orchestrator.md", "review.md", "testing.md"}
+    shown = {page.name for page in (ROOT / "docs").glob("*.md") if _python(page.read_text(encoding="utf-8"))}
+    assert shown == run_here | {"integrations.md"}, "tests/vendors runs integrations.md"
 
 
 def test_every_public_module_and_each_that_a_page_imports_from_is_in_the_reference() -> None:
