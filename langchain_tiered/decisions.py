@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel  # noqa: TC002  (pydantic reads the annotation)
@@ -159,13 +159,23 @@ class ChatDecisionModel(BaseDecisionModel):
     """What traces call it; the chat model's name by default."""
 
     _models: Models = PrivateAttr(default_factory=Models)
-    _tier: Tier = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Take the chat model's name."""
         super().model_post_init(context)
-        self._tier = Tier("decision model", self.chat, criteria="")
-        self.model = self.model or named(self.chat)[0] or type(self.chat).__name__
+        self.model = self.model or _name_of(self.chat)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; one with another chat model takes that one's name, unless it has a name of its own."""
+        told = dict(update or {})
+        if "chat" in told and self.model == _name_of(self.chat):
+            told.setdefault("model", _name_of(told["chat"]))
+        copied: Self = super().model_copy(update=told, deep=deep)
+        return copied
+
+    @property
+    def _tier(self) -> Tier:
+        return Tier("decision model", self.chat, criteria="")
 
     @property
     def _provider(self) -> str:
@@ -180,6 +190,10 @@ class ChatDecisionModel(BaseDecisionModel):
         call = _Asked(state, questions)
         structured = call.structured(await self._models.aof(self._tier))
         return call.answered(await structured.ainvoke(call.messages), self.model)
+
+
+def _name_of(chat: BaseChatModel | str) -> str:
+    return named(chat)[0] or type(chat).__name__
 
 
 class _Asked:

@@ -109,42 +109,44 @@ def brief(model: BaseChatModel, most_tokens: int) -> BaseChatModel:
     update = _unreasoning(model)
     if update is None:
         return model.model_copy()
-    # Anthropic's integration fills in what its model can say at most.
-    unset = {None, (model.profile or {}).get("max_output_tokens")}
-    limit = next((name for name in _LIMITS if getattr(model, name, 0) in unset), None)
+    most = (model.profile or {}).get("max_output_tokens")  # Anthropic's integration fills it in
+    limit = next((name for name in _LIMITS if hasattr(model, name) and getattr(model, name) in (None, most)), None)
     return model.model_copy(update=update if limit is None else {**update, limit: most_tokens})
 
 
 _LIMITS = ("max_tokens", "max_output_tokens", "num_predict")
 """What integrations call the limit of an answer: most of them, Google's, Ollama's."""
 
-_REASONING = ("reasoning", "reasoning_effort", "thinking", "thinking_budget", "include_thoughts")
-"""Settings by which owners ask their models to reason."""
+_REASONING = ("reasoning", "reasoning_effort", "thinking", "thinking_budget", "thinking_config", "include_thoughts")
+"""Settings by which an owner asks a model to reason."""
 
-_NO_REASONING = (None, False, 0, "none", {"type": "disabled"})
-_ONLY_WHEN_ASKED = re.compile(r"claude-(?:[123]|instant|\w+-4)\b|(?:open-)?(?:co[dx]|mi[ns]|pix|dev|vox)\w*stral|open-mi")
-"""Models that reason only where they are asked to: Claude's first four generations, and Mistral's but for Magistral."""
+_NO_REASONING = (None, False, "none", {"type": "disabled"})
+"""What such a setting has where it asks for none."""
+
+_ONLY_WHEN_ASKED = re.compile(r"claude-(?:[1-3]|instant|[a-z]+-4)\b")
+"""Claude's first four generations, which reason only where they are asked to."""
 
 
 def _unreasoning(model: BaseChatModel) -> dict[str, Any] | None:
-    """Return the settings that keep a model from reasoning; `None` where it reasons, or may do so unasked."""
-    asked = {name: getattr(model, name, None) for name in _REASONING}
-    kwargs = getattr(model, "model_kwargs", None) or {}
-    if any(value not in _NO_REASONING for value in asked.values()) or not kwargs.keys().isdisjoint(_REASONING):
+    """Return the settings that keep a model from reasoning; `None` where it may reason all the same."""
+    asked = {name: getattr(model, name, None) for name in _REASONING} | (getattr(model, "model_kwargs", None) or {})
+    if any(asked.get(name) not in _NO_REASONING for name in _REASONING):
         return None
     profile: Mapping[str, Any] = model.profile or {}
-    name, provider = named(model)
-    if provider == "ollama":  # thinks by default where its model can; gpt-oss cannot be kept from it
+    (name, provider), reasons = named(model), bool(profile.get("reasoning_output"))
+    if provider == "ollama":  # thinks unasked where its model can, of which gpt-oss cannot be kept from it
         return None if "gpt-oss" in str(name) else {"reasoning": False}
-    if provider in {"anthropic", "mistral"}:
-        is_off = asked["thinking"] is not None or _ONLY_WHEN_ASKED.match(str(name))
-        return {} if is_off else None
-    if provider == "google_genai" and "gemini-2.5-flash" in str(name) and profile.get("reasoning_output"):
-        return {"thinking_budget": 0}  # that of Pro cannot be 0, and from Gemini 3 on there is none
+    if provider == "google_genai" and "gemini-2.5-flash" in str(name) and reasons:
+        return {"thinking_budget": 0}  # Pro takes no 0, and later ones no budget
     if "none" in profile.get("reasoning_effort_levels", ()) and hasattr(model, "reasoning_effort"):
         return {"reasoning_effort": "none"}
-    is_known = bool(profile) or provider != "google_genai"
-    return {} if is_known and not profile.get("reasoning_output") else None
+    if provider == "mistral":
+        reasons = "magistral" in str(name)
+    elif provider == "anthropic":
+        reasons = not (asked["thinking"] or _ONLY_WHEN_ASKED.match(str(name)))
+    elif provider == "google_genai":
+        reasons = reasons or not profile
+    return None if reasons else {}
 
 
 class Placeholder(BaseChatModel):
@@ -303,6 +305,7 @@ class Models:
             return {}
 
 
+_NAME_IT = "Name a provider that LangChain knows, as in 'openai:gpt-5.4-nano'."
 _BUILD_IT = "Mend that, or pass tiers whose models you have built: offline_tiers() needs no key."
 
 
@@ -327,7 +330,8 @@ def _initialised(spec: str, who: str, **settings: Any) -> BaseChatModel:
     except ImportError as error:
         raise ModelNotBuiltError(who, spec, f"{error}.", "Install the provider's package.") from error
     except ValueError as error:
-        raise ModelNotBuiltError(who, spec, _why(error), _BUILD_IT if ":" in spec else form) from error
+        mend = form if ":" not in spec else _NAME_IT if "infer model provider" in str(error) else _BUILD_IT
+        raise ModelNotBuiltError(who, spec, _why(error), mend) from error
     except Exception as error:
         if type(error).__module__.startswith("langchain"):
             raise

@@ -5,8 +5,10 @@ The estimates err upward, but they are no bound: only `max_tokens` on the model 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -94,9 +96,9 @@ def declared_tokens(declared: Iterable[Any]) -> int:
 
     Args:
         declared: Tools in any form, pydantic classes or JSON schemas. Tools that the provider runs are no part of it.
+            One that cannot be read is as long as what Python shows of it: an estimate stops no call.
     """
-    told = (each if isinstance(each, Mapping) else convert_to_openai_tool(each) for each in declared)
-    return sum(math.ceil(len(ascii(each)) / 4) for each in told)  # as long as its JSON, in a quarter of the time
+    return sum(math.ceil(_length(each) / 4) for each in declared)
 
 
 def likely_output_tokens(
@@ -111,7 +113,7 @@ def likely_output_tokens(
         entries: The ledger of the thread, or of more.
         tier: The tier, by name.
         role: What the call is for: a label is shorter than an answer.
-        max_tokens: The limit that is set on the model, or `None`.
+        max_tokens: The limit that the user has set on the model, or `None`.
     """
     if max_tokens is not None:
         return max_tokens
@@ -155,6 +157,17 @@ def _unpriced(tier: Tier) -> Iterator[str]:
         rates = None if place else tier.rates  # a fallback is not the model that they are for
         if rates_of(name, provider=provider, rates=rates) is None:
             yield name or type(model).__name__
+
+
+def _length(declared: Any) -> int:
+    """Return how many characters a tool or a schema has in a request."""
+    try:
+        told = declared if isinstance(declared, Mapping) else convert_to_openai_tool(declared)
+        return len(json.dumps(told, default=str))
+    except Exception:  # noqa: BLE001  (a tool may be anything that its model can read: circular, or a name alone)
+        with suppress(Exception):
+            return len(str(declared))
+    return 0
 
 
 def _search_of(tool: str) -> str:

@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 _MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
 """What providers call the limit of an answer."""
 
+_MOST_MEANT = 32_000
+"""From so many tokens on a limit tells what a model can do, and nothing of what a call is likely to cost.
+
+Anthropic's integration sends its model's own most where the user sets nothing: 64,000 or 128,000 today, and 32,000 and
+more for all but the oldest models. Held in full, it would keep most budgets from ever making a call.
+"""
+
+_UNASKED = frozenset({4_096, 8_192})
+"""What it sends for the oldest models, and for those that it does not know."""
+
 
 class Metered:
     """The meter of one run with what it knows of the calls under way. Shared by all who see them, and never stored."""
@@ -130,9 +140,9 @@ class Metered:
         self, said: Sequence[Any], params: Mapping[str, Any], metadata: Mapping[str, Any]
     ) -> float | None:
         messages: list[BaseMessage] = [HumanMessage(each) if isinstance(each, str) else each for each in said]
-        tools, schema, role = params.get("tools") or (), params.get("response_format"), role_of(metadata)
+        given, schema, role = params.get("tools"), params.get("response_format"), role_of(metadata)
+        tools = given if isinstance(given, (list, tuple)) else ()
         own = [tool for tool in tools if _is_run_by_app(tool)]
-        most = next((params[name] for name in _MOST if isinstance(params.get(name), int)), None)
         tier = str(metadata.get("tier"))
         rates, factor = terms_of(metadata, role)
         provided = tuple(str(tool.get("type")) for tool in tools if not _is_run_by_app(tool))
@@ -141,12 +151,25 @@ class Metered:
             Facts(tokens=counted_tokens(messages), provider_tools=provided),
             declared_tokens=declared_tokens([*own, *([schema] if isinstance(schema, Mapping) else [])]),
             # A copy: the calls of other threads end meanwhile, and their entries come in.
-            output_tokens=likely_output_tokens(list(self._entries.values()), tier, role=role, max_tokens=most),
+            output_tokens=likely_output_tokens(
+                list(self._entries.values()), tier, role=role, max_tokens=_limit_of(params, metadata)
+            ),
             provider=metadata.get("ls_provider"),
             rates=rates,
             factor=factor,
         )
 
 
+def _limit_of(params: Mapping[str, Any], metadata: Mapping[str, Any]) -> int | None:
+    """Return the limit of an answer that the user has set; `None` where there is none, or it is not the user's."""
+    told = [*(params.get(name) for name in _MOST), metadata.get("ls_max_tokens")]
+    most: int | None = next((limit for limit in told if isinstance(limit, int)), None)
+    if most is None or not 0 < most < _MOST_MEANT:  # a negative one is Ollama's, for no limit
+        return None
+    return None if most in _UNASKED and metadata.get("ls_provider") == "anthropic" else most
+
+
 def _is_run_by_app(tool: Any) -> bool:
-    return not isinstance(tool, Mapping) or tool.get("type", "function") in {"function", "custom"} or "name" in tool
+    if not isinstance(tool, Mapping) or "name" in tool:
+        return True
+    return str(tool.get("type", "function")) in {"function", "custom"}

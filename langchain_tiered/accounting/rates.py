@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PROVIDERS = {"anthropic_bedrock": "aws", "azure_ai": "azure", "azure_openai": "azure"}
 """LangChain's names of providers that `genai-prices` would take for another one; all others it knows by itself."""
 
+LOCAL = frozenset({"ollama", "llamacpp", "mlx"})
+"""LangChain's names of what runs a model on a machine of one's own: what a call costs there, nobody can publish."""
+
 STANDARD_TIERS = frozenset({None, "auto", "default"})
 """Service tiers at which the standard price holds."""
 
@@ -67,7 +70,9 @@ def price_usd(
     Args:
         model: The model as the provider names it, or `provider:model`; dated names are known.
         tokens: What the call used. Without input and output there is no price.
-        provider: Who served the call. One that is unknown is ignored, and the model is looked for by its name alone.
+        provider: Who served the call. One that is unknown is ignored, and the model is looked for by its name alone,
+            unless it is one that runs models on your own machine, such as `ollama`: what others charge for a model of
+            that name says nothing of it, and without `rates` the price is unknown. `Rates(0, 0)` says that it is free.
         rates: Prices to use instead, or a `provider:model` whose published prices hold instead.
         factor: Multiplies the price of the tokens: `1.1` for regional processing, `0.5` for batch or flex.
         service_tier: What the response says of its processing. Its own published price holds, where there is one,
@@ -307,15 +312,18 @@ def _found(model: str, provider: str | None) -> _Listed | None:
 
 
 def _looked_up(snapshot: DataSnapshot, model: str, provider: str | None) -> _Listed | None:
-    if provider is not None and _is_known(snapshot, provider):
+    before, _, after = model.partition(":")
+    if provider is None and after and before in LOCAL:
+        model, provider = after, before
+    if provider is not None and (provider in LOCAL or _is_known(snapshot, provider)):
         places = [(model, _seller(provider))]
     else:
-        before, _, after = model.partition(":")
         named = [(after, _seller(before))] if after and _is_known(snapshot, before) else []
         places = [*named, (model, _seller(provider)), (model, None)]
     for name, seller in places:
+        plain = name.removeprefix("models/")  # Google's own form of a name
         try:
-            found, info = snapshot.find_provider_model(name, None, seller, None)
+            found, info = snapshot.find_provider_model(plain, None, seller, None)
         except LookupError:
             continue
         return _Listed(snapshot, found, info, None if isinstance(info.prices, list) else _text_prices(info.prices))

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 _NONE: frozenset[str] = frozenset()
 
+_TELLS_OF_WHOLE_ANSWERS = frozenset({"ollama"})
+"""Providers whose integration names them beside whole answers alone: that a stream broke off could not be seen else."""
+
 _ALL: WeakValueDictionary[int, Recorder] = WeakValueDictionary()
 """Each recorder in a config. LangChain tells those that were told of a call nothing when a later one refuses it."""
 
@@ -240,6 +243,8 @@ class Recorder(BaseCallbackHandler):
         # A tiered model's own answer has a ledger of its own, which is empty where a cache around it gave the answer.
         if call is None or (call.is_tiered and (said.metadata.get("ledger") or not said.is_replayed)):
             return
+        if said.message is not None and call.metadata.get("ls_provider") in _TELLS_OF_WHOLE_ANSWERS:
+            said.message.response_metadata.setdefault("model_provider", call.metadata["ls_provider"])
         calls = isinstance(said.message, AIMessage) and (said.message.tool_calls or said.message.invalid_tool_calls)
         outcome: Outcome = "tool_turn" if calls else "rejected" if call.role == "answer" else "accepted"
         replayed = said.is_replayed
@@ -400,7 +405,7 @@ def recorders_around(config: RunnableConfig) -> list[Recorder]:
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Keep the calls of a block from `collect_ledger`, because whoever makes them books them."""
-    token, apart = _collector.set(None), _apart.set(True)  # noqa: FBT003  (a variable's value)
+    token, apart = _collector.set(None), _apart.set(True)
     try:
         yield
     finally:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 _SERVER_CALLS = frozenset({"server_tool_call", "server_tool_use"})
 _PROCESSING = ("flex_", "priority_")
-_UNPRICED_CALLS = frozenset({"code_interpreter", "code_execution", "image_generation"})
+_UNPRICED_CALLS = frozenset(
+    {"code_interpreter", "code_execution", "image_generation"}
+    | {"bash_code_execution", "text_editor_code_execution"}  # Anthropic's, by the hour of their container
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def _google_queries(message: BaseMessage | None) -> int:
     told: dict[str, Any] = getattr(message, "response_metadata", {})
     grounding = told.get("grounding_metadata")
     queries = grounding.get("web_search_queries") if isinstance(grounding, dict) else None
-    is_by_answer = str(told.get("model_name")).startswith(("gemini-1", "gemini-2"))
+    is_by_answer = str(told.get("model_name")).removeprefix("models/").startswith(("gemini-1", "gemini-2"))
     return min(len(queries or ()), 1) if is_by_answer else len(queries or ())
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CUT_OFF = frozenset(
     {"length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length", "model_context_window_exceeded"}
     | {"error"}  # Mistral's, and that of routers of many providers: one behind them broke off
+    | {"pause_turn"}  # Anthropic's, of a long turn of its own tools: the rest comes when it is sent back
 )
 """Finish reasons that mean that the answer was cut off, as OpenAI, Anthropic, Google, Mistral and Amazon write them."""
 
@@ -27,6 +28,18 @@ REFUSED = frozenset(
 )
 """Finish reasons that mean that the model or its provider would not answer."""
 
+
+_TELLING = frozenset(
+    {"openai", "anthropic", "google_genai", "google_vertexai", "mistralai", "ollama", "groq", "deepseek", "xai"}
+    | {"bedrock_converse"}
+)
+"""Whose integration tells with every whole answer why the model stopped: one without a reason is half a stream.
+
+Read off the integrations' own source, November 2026. Others may have their reasons not to tell one.
+"""
+
+_UNSPECIFIED = "FINISH_REASON_UNSPECIFIED"
+"""What Vertex AI tells with each part of a stream before the last."""
 
 _SILENT = frozenset(
     {"text", "output_text", "refusal", "reasoning", "thinking", "redacted_thinking"}
@@ -65,7 +78,7 @@ def finished(given: CheckInput) -> Verdict:
     why = _stop_reason(given.answer)
     if why in CUT_OFF:
         return _verdict("finished", False, f"The answer was cut off ({why}).")
-    if why is None and given.answer.response_metadata.get("model_provider") == "openai" and _is_chat(given.answer):
+    if why is None and _must_tell(given.answer):
         return _verdict("finished", False, "The stream of the answer broke off.")
     return _verdict("finished", True, "The answer is finished.")
 
@@ -100,8 +113,8 @@ def _stop_reason(answer: AIMessage) -> str | None:
     """Read why the model stopped, whatever its provider calls it."""
     said = answer.response_metadata
     for name in ("finish_reason", "stop_reason", "stopReason", "done_reason"):
-        if why := said.get(name):
-            return str(why)
+        if (why := said.get(name)) and (told := str(why).replace(_UNSPECIFIED, "")):
+            return told
     if said.get("status") == "incomplete":
         return str((said.get("incomplete_details") or {}).get("reason") or "max_output_tokens")
     return None
@@ -114,9 +127,14 @@ def _block_reason(answer: AIMessage) -> str | None:
     return None if why in {None, 0} else str(getattr(why, "value", why))
 
 
-def _is_chat(answer: AIMessage) -> bool:
-    """Tell an answer of Chat Completions, which says why it ended, from one of Responses, which has a status."""
-    return "status" not in answer.response_metadata
+def _must_tell(answer: AIMessage) -> bool:
+    """Tell whether a whole answer of its provider says why it ended. One of OpenAI's Responses has a status instead."""
+    said = answer.response_metadata
+    provider = str(said.get("model_provider"))
+    if provider not in _TELLING or "status" in said or _block_reason(answer):
+        return False
+    # With `stream_usage=False` Anthropic's integration tells the reason as little as the model.
+    return provider != "anthropic" or "model_name" in said
 
 
 def _blocks(answer: AIMessage) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ _STATUS_BY_CODE = {
 
 _BY_CLASS: dict[str, FailureKind] = {
     "BudgetExceededError": "budget",
+    "NoAnswerAcceptedError": "no_answer",
     "ModelAuthenticationError": "authentication",
     "ModelPermissionDeniedError": "authentication",
     "ModelInvalidRequestError": "invalid_request",
@@ -75,6 +76,10 @@ _BY_CLASS: dict[str, FailureKind] = {
     "APIError": "outage",
 }
 """LangChain's own classes, and those of the clients and their transports; the first in a class's order counts."""
+
+_OURS = frozenset({"BudgetExceededError", "NoAnswerAcceptedError"})
+"""Our own, which a call raises that a budget does not hold, or that a tiered model answers. Of an agent in a tool, say,
+they are nobody's failure."""
 
 _BY_WORDS: dict[FailureKind, re.Pattern[str]] = {
     "overflow": re.compile(
@@ -141,9 +146,9 @@ def failure_of(error: BaseException, *, of_call: bool = False) -> Failure | None
     if is_missing_recording(error):
         return None
     for cause in causes_of(error):
-        kind = _kind(cause) or (_kind_of_unread(cause) if of_call else None)
-        if kind == "budget" and not of_call:  # that of an agent in a tool, say: no step mends it
+        if not of_call and not _OURS.isdisjoint(_names(cause)):
             return None
+        kind = _kind(cause) or (_kind_of_unread(cause) if of_call else None)
         if kind is not None:
             asked = (_retry_after_s(each) for each in causes_of(error))
             retry_after_s = next((seconds for seconds in asked if seconds is not None), None)

@@ -16,7 +16,7 @@ from langchain_tiered.nodes.checking import Judge
 from langchain_tiered.nodes.ladder import Ladder
 from langchain_tiered.routing.policy import Policy
 from langchain_tiered.routing.router import TierRouter
-from langchain_tiered.types import Rates, Tier, named
+from langchain_tiered.types import Rates, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,11 +83,12 @@ class Parts:
         return facts
 
     def told_by(self, model: BaseChatModel) -> dict[str, Any]:
-        """Return what a model's calls are booked by, asked once: its name and its provider."""
+        """Return what a model's calls are booked by, asked once: its name, its provider, and its longest answer."""
         known = self._named.get(id(model))
         if known is None or known[0] is not model:
-            name, provider = named(model)
-            known = self._named[id(model)] = (model, {"ls_model_name": name, "ls_provider": provider})
+            told = model._get_ls_params()  # noqa: SLF001  (how LangChain itself tells of a call)
+            wanted = {name: told.get(name) for name in ("ls_model_name", "ls_provider", "ls_max_tokens")}
+            known = self._named[id(model)] = (model, wanted)
         return known[1]
 
     def profile(self) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class EscalationMiddleware(TierMiddleware):
             return left.response()
 
 
-class _AnothersModel(BaseException):  # noqa: N818  (no error: it leaves the steps, which would ask again)
+class _AnothersModel(BaseException):
     """That a middleware further in has called a model of its own in the place of the tier's: it is left alone."""
 
     def __init__(self, given: ModelResponse[Any] | Exception) -> None:

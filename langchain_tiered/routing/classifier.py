@@ -364,7 +364,8 @@ def _why_failed(error: Exception, *, of_call: bool = False) -> str:
         first = error.errors(include_url=False)[0]
         return f"its {'.'.join(map(str, first['loc'])) or 'answer'} was {_short(first.get('input'))}. {first['msg']}."
     if isinstance(error, (OutputParserException, NoAnswerAcceptedError)) or type(error).__name__ in _GAVE_NOTHING:
-        return f"{type(error).__name__}: {_short(str(error))}."
+        why = str(error).partition("\n")[0].rstrip(".")  # LangChain adds a page to read, below
+        return f"{type(error).__name__}: {_short(why)}."
     failure = failure_of(error, of_call=of_call)
     if failure is None or is_callers_mistake(failure):
         raise error

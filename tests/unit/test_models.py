@@ -126,7 +126,7 @@ PROVIDER_MEND = "Write it as 'provider:model', such as 'openai:gpt-5.4-nano'."
         ),
         pytest.param("groq:llama-4-scout", "Install the provider's package.", id="no package"),
         pytest.param("gibberish", PROVIDER_MEND, id="gibberish"),
-        pytest.param("nosuch:model", PROVIDER_MEND, id="no such provider"),
+        pytest.param("nosuch:model", "Name a provider that LangChain knows", id="no such provider"),
         pytest.param(5, PROVIDER_MEND, id="no string"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_model_can_be_built_once_its_key_is_there(monkeypatch: pytest.MonkeyPa
     models = Models()
     with pytest.raises(ModelNotBuiltError):
         models.of(tier())
-    assert models.facts([tier()]) == (TierFacts("nano"),)
+    assert models.facts([tier()]) == (TierFacts("nano", provider="openai"),)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-no-key-at-all")
     assert models.of(tier()) is models.of(tier())
     assert models.facts([tier()])[0].images is True
@@ -258,9 +258,10 @@ async def test_the_window_is_the_lesser_of_the_models_and_the_tiers(
 
 def test_what_a_model_can_take_is_read_off_its_profile_and_unknown_is_none() -> None:
     nano = tier(model("nano", say("Yes."), profile=PROFILE), fallbacks=[SPARE])
-    seeing = TierFacts("nano", 400_000, images=True, audio=False, files=True, tools=True, fallbacks=1)
+    can: Any = {"images": True, "audio": False, "files": True, "tools": True}
+    seeing = TierFacts("nano", 400_000, **can, provider="openai", fallbacks=1)
     unknown = tier(model("mini", say("Yes.")), name="mini")
-    assert Models().facts([nano, unknown]) == (seeing, TierFacts("mini"))
+    assert Models().facts([nano, unknown]) == (seeing, TierFacts("mini", provider="openai"))
 
 
 def test_facts_are_those_of_the_model_that_the_context_names() -> None:

@@ -10,7 +10,7 @@ from langchain_tiered.errors import ConfigurationError, NoTierFitsError
 from langchain_tiered.types.provided import runs
 
 CLAUDE = {"type": "web_search_20250305", "name": "web_search"}
-GEMINI = {"google_search": {}}
+GEMINI: dict[str, object] = {"google_search": {}}
 OPENAI = {"type": "web_search"}
 
 
@@ -71,5 +71,5 @@ def test_a_tier_that_is_given_no_tools_need_not_run_them() -> None:
 
 
 def test_a_tool_that_no_tier_runs_is_a_mistake_that_is_told_when_the_agent_is_made() -> None:
-    with pytest.raises(ConfigurationError, match="'google_search'.*mini: anthropic"):
+    with pytest.raises(ConfigurationError, match=r"'google_search'.*mini: anthropic"):
         create_tiered_agent(three()[:2], tools=[GEMINI])

@@ -386,3 +386,16 @@ def test_a_tool_s_message_that_nobody_asked_for_reaches_the_tier_as_it_is(ask: W
     message = ask(model, [HumanMessage(LABEL, id="h1"), orphan])
     assert message.text == "nano says it"
     assert model.tiers[0].model.asked[0] == [HumanMessage(LABEL, id="h1"), orphan]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_a_tiered_model_as_a_tier_that_has_no_answer_is_escalated(way: str) -> None:
+    inner = TieredChatModel(
+        [Tier("one", ScriptedModel(model_name="gpt-5.4-nano", script=say("")), criteria="x")], classifier=None
+    )
+    outer = [
+        Tier("inner", inner, criteria="x"),
+        Tier("top", ScriptedModel(model_name="gpt-5.4", script=say("From above.")), criteria="y"),
+    ]
+    message = Ways(way)(TieredChatModel(outer, classifier=None, policy=Policy(strategy="cascade")), LABEL)
+    assert message.text == "From above."
