@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError
@@ -83,6 +84,21 @@ def field_of(tier_name: str, what: str) -> str:
     """Name the context field of a tier's `model` or `prompt`: `nano_model`, or `gpt_mini_model` for `gpt-mini`."""
     plain = "".join(character if character.isalnum() else "_" for character in tier_name)
     return f"{plain}_{what}" if plain.isidentifier() else f"tier_{plain}_{what}"
+
+
+_named: dict[int, tuple[ReferenceType[BaseChatModel], tuple[Any, Any], str | None]] = {}
+_MOST_NAMED = 256
+
+
+def called(model: BaseChatModel) -> str | None:
+    """Return the name that a model's calls are booked by; asking the model anew for each takes longer than booking."""
+    is_as = getattr(model, "model_name", None), getattr(model, "model", None)
+    kept = _named.get(id(model))
+    if kept is None or kept[0]() is not model or kept[1] != is_as:
+        if len(_named) >= _MOST_NAMED:
+            _named.clear()
+        kept = _named[id(model)] = (ref(model), is_as, named(model)[0])
+    return kept[2]
 
 
 def quiet(model: BaseChatModel) -> BaseChatModel:

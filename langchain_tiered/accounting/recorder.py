@@ -95,6 +95,14 @@ class Recorder(BaseCallbackHandler):
         with self._lock:
             return list(self._booked.values())
 
+    def __len__(self) -> int:
+        """Tell how many entries there are."""
+        return len(self._booked)
+
+    def __bool__(self) -> bool:
+        """Be there, also without an entry."""
+        return True
+
     @property
     def answered(self) -> LedgerEntry | None:
         """The newest entry of role `answer`, or `None`: after a call, what became of it."""

@@ -34,11 +34,14 @@ _USED = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens", 
 def with_output(result: ChatResult) -> ChatResult:
     """Return a result with its `model_name` and `token_usage` beside the messages too, whatever the provider tells."""
     output, message = result.llm_output or {}, result.generations[0].message
+    name = message.response_metadata.get("model_name")
+    if "token_usage" in output and output.get("model_name") == name:
+        return result
     if "token_usage" not in output:
         usage: Any = getattr(message, "usage_metadata", None) or {}
         used = {} if usage.get("total_cost") == 0 else {_USED[name]: usage[name] for name in _USED if name in usage}
         output = {**output, "token_usage": used}  # LangChain marks by that cost what comes out of a cache
-    result.llm_output = {**output, "model_name": message.response_metadata.get("model_name")}
+    result.llm_output = {**output, "model_name": name}
     return result
 
 

@@ -18,8 +18,9 @@ from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.accounting.traces import mark, tagged, tier_tag
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.run import PLACED, Memory, Placed, RoutedState, begun, memory_of
+from langchain_tiered.models import called
 from langchain_tiered.nodes.checking import SPENT
-from langchain_tiered.types import checked_tiers, named
+from langchain_tiered.types import checked_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -205,7 +206,7 @@ def recorded(
         model: The model that one of ours has put in; `None` where another middleware's was left alone.
         held: Whether the call's tokens are kept from the user's stream.
     """
-    told = metadata if model is None else {**metadata, "tiered_put_in": named(model)[0]}
+    told = metadata if model is None else {**metadata, "tiered_put_in": called(model)}
     return Within(recorded_config(memory, told, held=held), Placed(memory, model))
 
 

@@ -161,7 +161,7 @@ class _Watched:
         self._recorder = memory.recorder
 
     def __enter__(self) -> None:
-        self._before = len(self._recorder.entries)
+        self._before = len(self._recorder)
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if isinstance(error, Exception) and self._recorder.raised(error):
