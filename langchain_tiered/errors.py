@@ -73,7 +73,7 @@ class TieredError(Exception):
 
 
 class ConfigurationError(TieredError, ValueError):
-    """Something that can be known to be wrong before any request."""
+    """Something that can be known to be wrong before any request, or before it costs anything."""
 
 
 class InvalidTierError(ConfigurationError):

@@ -49,6 +49,18 @@ class Run(TypedDict):
     since: NotRequired[int]
     """How many messages the thread had when the tier began: what came before is no sign of its getting nowhere."""
 
+    asks: NotRequired[str | None]
+    """The id of the human message that the turn answers, where something else than our `classify` began the run."""
+
+
+def latest(_: Run, right: Run) -> Run:
+    """Keep what was written last.
+
+    A channel with a reducer has a value from the beginning. So a node can tell one that the state does not declare from
+    one that nobody has written to yet.
+    """
+    return right
+
 
 class TieredInput(TypedDict):
     """What a caller gives: new messages. A route, attempts or ledger entries cannot be put in from outside.
@@ -78,7 +90,7 @@ class TieredState(TieredInput):
     structured_response: NotRequired[Annotated[Any, OmitFromInput]]
     """The parsed answer, where a response format is wanted."""
 
-    run: NotRequired[Run]
+    run: NotRequired[Annotated[Run, latest]]
     """What the nodes of the current run hand on to each other."""
 
     meter: NotRequired[Annotated[Any, UntrackedValue]]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
+from langchain_core.tracers.context import tracing_v2_callback_var
+
 from langchain_tiered.accounting.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -21,6 +23,13 @@ CLASSIFY, JUDGE, REJECTED = "tiered:classify", "tiered:judge", "tiered:rejected"
 """Tags of calls that classify and judge, and of the run in which a call's answer was rejected."""
 
 _OF_ROUTE = ("task", "reason", "decided_by", "escalated_from")
+
+
+def is_traced() -> bool:
+    """Tell whether LangChain adds a tracer of its own to a call, by the environment or by the block around."""
+    from langsmith.utils import tracing_is_enabled  # noqa: PLC0415  (it comes with LangChain, which imports it as late)
+
+    return tracing_v2_callback_var.get() is not None or bool(tracing_is_enabled())
 
 
 def payer(config: RunnableConfig | None) -> str:

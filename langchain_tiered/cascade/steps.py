@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_tiered.types import Attempt, Failure, Route, TierFacts, Verdict
 
@@ -81,11 +81,12 @@ def next_step(route: Route, attempts: Sequence[Attempt], tiers: Sequence[TierFac
     """Return what follows the last of `attempts`.
 
     Each step goes to a model that the turn has not tried, save one `wait` and one `repair` for each; so every turn
-    ends.
+    ends. Where a body loses which fallback a step names, and asks the same model again, the step after leaves the tier.
 
     Args:
         route: The turn's route. A pinned route never leaves its tier.
-        attempts: What was tried in this turn, in order; the last one has a verdict, a failure or a hand-up.
+        attempts: What was tried, in order; the last one has a verdict, a failure or a hand-up. Those of earlier turns
+            do not count: see `of_turn`.
         tiers: The declared tiers, cheapest first.
         limits: What bounds the steps.
 
@@ -96,7 +97,7 @@ def next_step(route: Route, attempts: Sequence[Attempt], tiers: Sequence[TierFac
     if not attempts:
         raise ValueError("No attempt was made, so no step can follow. Call the route's tier first.")
     last = attempts[-1]
-    turn = _Turn(route, attempts, tiers, limits)
+    turn = _Turn(route, of_turn(attempts), tiers, limits)
     if last["failure"] is not None:
         return turn.within_budget(turn.after_failure(last["failure"]))
     if last["hand_up"] is not None:
@@ -106,10 +107,22 @@ def next_step(route: Route, attempts: Sequence[Attempt], tiers: Sequence[TierFac
         raise ValueError(f"The attempt of {last['tier']!r} was neither judged nor failed. Run the checks first.")
     if verdict["accepted"]:
         return Step("accept", last["tier"], verdict["reason"], last["fallback"])
-    if verdict["check"] == "finished" and last["shown"]:
+    if _stands(verdict, last):
         why = f"{verdict['reason']} Its tokens were shown, so it stands."
         return Step("accept", last["tier"], why, last["fallback"])
     return turn.within_budget(turn.after_rejection(verdict))
+
+
+def of_turn(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Return the attempts of the last one's turn, of which a state may hold more than one.
+
+    A turn ends with an answer that is accepted. One that nobody has judged ended its turn, too, where others follow it:
+    its check has raised an error, which is all that was left to do, and writes nothing.
+    """
+    for place in range(len(attempts) - 1, 0, -1):
+        if _ended(attempts[place - 1]):
+            return attempts[place:]
+    return attempts
 
 
 class _Turn:
@@ -157,14 +170,14 @@ class _Turn:
 
     def wait(self, failure: Failure, why: str) -> Step | None:
         """Wait as long as the provider asks, once for each model, where the limit allows it."""
-        wait_s, longest_s = failure["retry_after_s"], self.limits.max_wait_s
-        if wait_s is None or longest_s <= 0 or wait_s > longest_s or self._of_this_model(_was_down) > 1:
+        wait_s = failure["retry_after_s"] or 0.0
+        if not self._may_wait(failure) or self._of_this_model(_was_down) > 1:
             return None
         return Step("wait", self.last["tier"], f"{why} Waiting {wait_s:g} s.", self.last["fallback"], wait_s)
 
     def sideways(self, why: str) -> Step | None:
-        """Take the tier's next fallback model that is not left alone."""
-        fallback = self._model_of(self.here, self.last["fallback"] + 1)
+        """Take the tier's next fallback model that is not left alone; none where the step to one went astray."""
+        fallback = None if self._is_back() else self._model_of(self.here, self.last["fallback"] + 1)
         if fallback is None:
             return None
         return Step("fall_back", self.here.name, f"{why} Its fallback {fallback} stands in.", fallback)
@@ -216,19 +229,46 @@ class _Turn:
         return self.stop(f"{step.reason} The budget is spent.")
 
     def _model_of(self, tier: TierFacts, first: int = 0) -> int | None:
-        """Return the first model of a tier, from the `first` on, that is not left alone; `None` where there is none."""
-        models = range(first, tier.fallbacks + 1)
-        return next((model for model in models if (tier.name, model) not in self.limits.open_circuits), None)
+        """Return the first model of a tier, from the `first` on, that is neither tried nor left alone, if any is."""
+        out = {(each["tier"], each["fallback"]) for each in self.attempts} | self.limits.open_circuits
+        return next((model for model in range(first, tier.fallbacks + 1) if (tier.name, model) not in out), None)
 
     def _of_this_model(self, counts: Callable[[Attempt], bool]) -> int:
         """Count the attempts of the model that was tried last."""
+        return sum(map(counts, self._its_attempts()))
+
+    def _its_attempts(self) -> Iterator[Attempt]:
         model = (self.last["tier"], self.last["fallback"])
-        return sum(counts(each) for each in self.attempts if (each["tier"], each["fallback"]) == model)
+        return (each for each in self.attempts if (each["tier"], each["fallback"]) == model)
+
+    def _may_wait(self, failure: Failure) -> bool:
+        """Tell whether the provider asks for a wait that the limit allows."""
+        wait_s, longest_s = failure["retry_after_s"], self.limits.max_wait_s
+        return wait_s is not None and 0 < longest_s >= wait_s
+
+    def _is_back(self) -> bool:
+        """Tell whether the model was to be left, and was asked again: no step to another one of the tier gets there."""
+        downs = [each["failure"] for each in self._its_attempts() if _was_down(each)]
+        waited = bool(downs) and downs[0] is not None and self._may_wait(downs[0])
+        return len(downs) > 1 + waited or self._of_this_model(_was_left_alone) > 1
 
     def _no_wider(self, tier: TierFacts) -> bool:
         """Tell whether a tier is known to take no more input than the one that overflowed."""
         mine, its = self.here.max_input_tokens, tier.max_input_tokens
         return mine is not None and its is not None and its <= mine
+
+
+def _stands(verdict: Verdict, attempt: Attempt) -> bool:
+    """Tell whether a rejected answer is given all the same: it was cut off, and has been shown."""
+    return verdict["check"] == "finished" and attempt["shown"]
+
+
+def _ended(attempt: Attempt) -> bool:
+    """Tell whether no other attempt of its turn can follow an attempt."""
+    if attempt["failure"] is not None or attempt["hand_up"] is not None:
+        return False
+    verdict = attempt["verdict"]
+    return verdict is None or verdict["accepted"] or _stands(verdict, attempt)
 
 
 def _fell_short(attempt: Attempt) -> bool:

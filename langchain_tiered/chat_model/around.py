@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun, CallbackManager
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tracers import BaseTracer
-from langchain_core.tracers.context import tracing_v2_callback_var
 from langchain_core.utils.uuid import uuid7
 
 from langchain_tiered.accounting.recorder import Recorder
+from langchain_tiered.accounting.traces import is_traced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -55,7 +55,7 @@ class Streamed:
         """Take the config as it was given, which stays as it is, and the kind of callbacks."""
         self.config = ensure_config(config)
         self.config["run_id"] = self.config.get("run_id") or uuid7()
-        if _is_traced():
+        if is_traced():
             self.config["callbacks"] = kind.configure(self.config.get("callbacks"))  # LangSmith's tracer is added here
         self._parts: AsyncGenerator[Any, None] | None = None
 
@@ -95,13 +95,6 @@ def config_of(call: Any) -> RunnableConfig:
         around = CallbackManager(handlers=[], inheritable_handlers=around) if around else None
     callbacks = _manager(around, run_id) if around is not None and around.inheritable_handlers else None
     return {"callbacks": callbacks, "tags": tags, "metadata": metadata}
-
-
-def _is_traced() -> bool:
-    """Tell whether LangChain adds a tracer of its own to a call, by the environment or by the block around."""
-    from langsmith.utils import tracing_is_enabled  # noqa: PLC0415  (LangChain imports it as late)
-
-    return tracing_v2_callback_var.get() is not None or bool(tracing_is_enabled())
 
 
 def _manager(around: Any, parent: Any) -> Any:

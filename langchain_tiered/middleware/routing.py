@@ -9,7 +9,7 @@ from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.middleware.base import TierMiddleware, checked, recorded
 from langchain_tiered.models import default_tiers
 from langchain_tiered.nodes.ladder import priced
-from langchain_tiered.routing.facts import facts_of
+from langchain_tiered.routing.facts import facts_of, tool_facts
 from langchain_tiered.routing.router import TierRouter
 from langchain_tiered.types import place_of
 
@@ -127,7 +127,7 @@ def told(
 
 def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> None:
     """Have the run routed, and remember where it goes."""
-    context, facts = request.runtime.context, _facts(router, request)
+    context, facts = request.runtime.context, _facts(request)
     tiers = router.models.facts(router.tiers, context)
     said = router.route(facts, context=context, tiers=tiers, run_id=memory.turn["run_id"], recorder=memory.recorder)
     memory.note(route=said, unfit=router.unfit(facts, context, tiers))
@@ -135,7 +135,7 @@ def route(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> Non
 
 async def aroute(memory: Memory, router: TierRouter, request: ModelRequest[Any]) -> None:
     """Do what `route` does."""
-    context, facts = request.runtime.context, _facts(router, request)
+    context, facts = request.runtime.context, _facts(request)
     tiers = await router.models.afacts(router.tiers, context)
     said = await router.aroute(
         facts, context=context, tiers=tiers, run_id=memory.turn["run_id"], recorder=memory.recorder
@@ -143,6 +143,6 @@ async def aroute(memory: Memory, router: TierRouter, request: ModelRequest[Any])
     memory.note(route=said, unfit=router.unfit(facts, context, tiers))
 
 
-def _facts(router: TierRouter, request: ModelRequest[Any]) -> Facts:
-    known = router.known(request.tools)
+def _facts(request: ModelRequest[Any]) -> Facts:
+    known = tool_facts(request.tools)
     return facts_of(request.state["messages"], known, schema=request.response_format is not None)

@@ -11,6 +11,10 @@ builder.add_node("check", nodes.check(tiers), destinations=(*(tier.name for tier
 builder.add_edge(START, "classify")
 ```
 
+The state may also be a dataclass or a pydantic model. Whatever it is, it has the channels `messages`, `route` and
+`attempts` as `TieredState` declares them; a node that misses one says so, before a model is called. A tier's fallbacks
+need `run`, too.
+
 A node decides nothing: it asks the router for the route and the engine for the step, and carries the answer out.
 """
 
@@ -26,6 +30,7 @@ from langchain_tiered.nodes.answering import HAND_UP, AnswerNode
 from langchain_tiered.nodes.checking import CheckNode
 from langchain_tiered.nodes.classifying import ClassifyNode
 from langchain_tiered.nodes.ladder import Ladder
+from langchain_tiered.nodes.states import routed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +62,7 @@ class _ByTier(Runnable[Any, str]):
     name = "route_by_tier"
 
     def __call__(self, state: Any) -> str:
-        tier: str = state["route"]["tier"]
+        tier: str = routed(state)["tier"]
         return tier
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> str:
@@ -83,6 +88,7 @@ def classify(router: TierRouter, *, ahead: Sequence[AnswerNode] = ()) -> Classif
             as `Policy(speculate=True)` has it in `create_tiered_agent`.
 
     Raises:
+        ConfigurationError: In the run, if the state has no `messages`.
         InvalidInputError: In the run, if there is no human message with something to route.
         NoTierFitsError: In the run, if no tier can take the request.
     """
@@ -103,6 +109,9 @@ def answer(
             then are tokens held back, and only for checks that must read the whole answer.
         checks: What the `check` node behind it asks.
         system_prompt: What stands before the messages; the context's `<tier>_prompt` comes first.
+
+    Raises:
+        ConfigurationError: In the run, if the state lacks a channel or a route; nothing is paid then.
     """
     return AnswerNode(tier, Ladder(tiers or (tier,), checks=Checks(checks)), system_prompt=system_prompt)
 
@@ -119,6 +128,7 @@ def check(
         on_accepted: The node that follows an accepted answer.
 
     Raises:
+        ConfigurationError: In the run, if the state lacks a channel, a route or an attempt.
         NoAnswerAcceptedError: In the run, if every attempt was rejected.
     """
     return CheckNode(Ladder(tiers, policy=policy, checks=Checks(checks)), on_accepted=on_accepted)

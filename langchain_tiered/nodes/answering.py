@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import ensure_config
+from langgraph.types import Overwrite
 
 from langchain_tiered.accounting.entries import call_metadata
 from langchain_tiered.accounting.recorder import Recorder, recording
@@ -33,6 +34,7 @@ from langchain_tiered.nodes.ladder import (
     run_of,
     unstreamed,
 )
+from langchain_tiered.nodes.states import arrived, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,11 +90,17 @@ class AnswerNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Make an attempt, unless it was made ahead; a provider's error becomes a failed one where another may help."""
-        return _made_ahead(input) or self._marked(input, config, self.attempted(input, config))
+        state = arrived(input)
+        turn = in_turn(state)
+        update = _made_ahead(turn) or self._marked(turn, config, self.attempted(turn, config))
+        return update if turn is state else _begun(state, turn, update)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        return _made_ahead(input) or self._marked(input, config, await self.aattempted(input, config))
+        state = arrived(input)
+        turn = in_turn(state)
+        update = _made_ahead(turn) or self._marked(turn, config, await self.aattempted(turn, config))
+        return update if turn is state else _begun(state, turn, update)
 
     def attempted(self, state: State, config: RunnableConfig | None, *, ahead: bool = False) -> State:
         """Make an attempt; one made ahead is kept from the user until the route is known."""
@@ -199,6 +207,12 @@ def _made_ahead(state: State) -> State | None:
     """Return what is written where the tier has answered already, while the classifier decided; `None` elsewhere."""
     run = run_of(state)
     return {"run": {**run, "ahead": False}} if run.get("ahead") else None
+
+
+def _begun(state: State, turn: State, update: State) -> State:
+    """Return what is written where the attempt is the first of its turn, and no `classify` has begun it."""
+    attempts = Overwrite(update["attempts"]) if state["attempts"] and not turn["attempts"] else update["attempts"]
+    return {**update, "attempts": attempts, "run": turn["run"]}
 
 
 def _is_pinned(state: State) -> bool:

@@ -18,12 +18,14 @@ from langchain_tiered.accounting.recorder import Recorder, rebook, recording
 from langchain_tiered.accounting.traces import JUDGE, REJECTED, mark
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.schemas import import_validators
+from langchain_tiered.cascade.steps import of_turn
 from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
-from langchain_tiered.errors import NoAnswerAcceptedError
+from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
 from langchain_tiered.nodes.attempts import NOT_STALLED, Raised, up_to_last_tool_result
 from langchain_tiered.nodes.events import announce
 from langchain_tiered.nodes.ladder import Accounted, Ladder, Node, State, run_context, run_of
+from langchain_tiered.nodes.states import arrived
 from langchain_tiered.types import place_of
 
 if TYPE_CHECKING:
@@ -130,28 +132,30 @@ class CheckNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Judge the last attempt where that was not done yet, and carry out the step that follows."""
-        recorder = self.ladder.recorder(input)
-        with Accounted(input, run_of(input)["id"], recorder):
-            attempt: Attempt = input["attempts"][-1]
+        state = arrived(input)
+        recorder = self.ladder.recorder(state)
+        with Accounted(state, run_of(state)["id"], recorder):
+            attempt = _last(state)
             if (answer := _unjudged(attempt)) is not None:
                 tier = self.ladder.tier(attempt["tier"])
-                given = self._given(tier, input, answer)
-                attempt = {**attempt, "verdict": self.judge.verdict(tier, input, given, recorder, config)}
-            step, command = self._carried_out(input, attempt, recorder, ensure_config(config))
+                given = self._given(tier, state, answer)
+                attempt = {**attempt, "verdict": self.judge.verdict(tier, state, given, recorder, config)}
+            step, command = self._carried_out(state, attempt, recorder, ensure_config(config))
             if step.wait_s:
                 time.sleep(step.wait_s)
         return command
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> Command[str]:
         """Do what `invoke` does."""
-        recorder = self.ladder.recorder(input)
-        with Accounted(input, run_of(input)["id"], recorder):
-            attempt: Attempt = input["attempts"][-1]
+        state = arrived(input)
+        recorder = self.ladder.recorder(state)
+        with Accounted(state, run_of(state)["id"], recorder):
+            attempt = _last(state)
             if (answer := _unjudged(attempt)) is not None:
                 tier = self.ladder.tier(attempt["tier"])
-                given = self._given(tier, input, answer)
-                attempt = {**attempt, "verdict": await self.judge.averdict(tier, input, given, recorder, config)}
-            step, command = self._carried_out(input, attempt, recorder, ensure_config(config))
+                given = self._given(tier, state, answer)
+                attempt = {**attempt, "verdict": await self.judge.averdict(tier, state, given, recorder, config)}
+            step, command = self._carried_out(state, attempt, recorder, ensure_config(config))
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
         return command
@@ -166,7 +170,7 @@ class CheckNode(Node):
         self, state: State, attempt: Attempt, recorder: Recorder, config: RunnableConfig
     ) -> tuple[Step, Command[str]]:
         """Return the step that follows the attempt, and the command that carries it out."""
-        attempts = [*state["attempts"][:-1], attempt]
+        attempts = [*of_turn(state["attempts"])[:-1], attempt]
         step = self.ladder.step(state, attempts)
         if step.action == "ask":
             run = run_of(state)
@@ -195,6 +199,9 @@ class CheckNode(Node):
         attempt, route = attempts[-1], state["route"]
         update: State = {"attempts": Overwrite(attempts), "ledger": recorder.drain()}
         if step.action == "accept":
+            run = run_of(state)
+            if run["fallback"] or run.get("asked"):  # the turn is over, and the next one begins at a tier's own model
+                update["run"] = {**run, "fallback": 0, "asked": False}
             return Command(goto=self.on_accepted, update=update | {"messages": _accepted(route, attempt)})
         announce(attempt, step)
         update["run"] = {**run_of(state), "fallback": step.fallback}
@@ -251,6 +258,14 @@ def _mark(config: RunnableConfig, route: Route, attempt: Attempt, step: Step, pa
     if failure is not None:
         told["failure"] = failure["kind"]
     mark(config, *([REJECTED] if rejected else ()), tier=attempt["tier"], route=route, paid=paid, **told)
+
+
+def _last(state: State) -> Attempt:
+    """Return the attempt that is to be judged."""
+    if not state["attempts"]:
+        raise ConfigurationError("No tier has answered yet. Lead to `check` from a node made by `nodes.answer`.")
+    last: Attempt = state["attempts"][-1]
+    return last
 
 
 def _unjudged(attempt: Attempt) -> AIMessage | None:

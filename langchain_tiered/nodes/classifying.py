@@ -11,6 +11,7 @@ from langgraph.types import Overwrite
 from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.accounting.traces import mark, payer
 from langchain_tiered.nodes.ladder import Accounted, Node, State, bare, metered_of, run_context
+from langchain_tiered.nodes.states import messages_in, plain
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, facts_of
 from langchain_tiered.routing.policy import UNKNOWN_TASK
 from langchain_tiered.state import Run
@@ -58,11 +59,11 @@ class ClassifyNode(Node):
 
     def invoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Write `route`, and begin the turn's attempts."""
-        run_id, context = payer(config), run_context()
-        metered = self._metered(input, run_id)
+        state, run_id, context = plain(input), payer(config), run_context()
+        metered = self._metered(state, run_id)
         recorder = Recorder(metered)
-        with Accounted(input, run_id, recorder):
-            facts = self._facts(input)
+        with Accounted(state, run_id, recorder):
+            facts = self._facts(state)
             tiers = bare(self.router.models.facts(self.router.tiers, context), self.without_tools)
             config = config or ensure_config()
             asked: Any = {"context": context, "tiers": tiers, "run_id": run_id, "recorder": recorder}
@@ -70,21 +71,21 @@ class ClassifyNode(Node):
             ahead = self._ahead(facts, tiers, context)
             if ahead is None:
                 route = self.router.route(facts, config, **asked)
-                return self._update(input, route, facts, tiers, recorder, run_id, config)
+                return self._update(state, route, facts, tiers, recorder, run_id, config)
             with get_executor_for_config(config) as executor:
-                state = self._before(input, ahead, facts, tiers, run_id, metered)
-                attempt = executor.submit(ahead.attempted, state, recording(config, recorder, {}), ahead=True)
+                before = self._before(state, ahead, facts, tiers, run_id, metered)
+                attempt = executor.submit(ahead.attempted, before, recording(config, recorder, {}), ahead=True)
                 route = self.router.route(facts, config, **asked)
             tried = attempt.result()
-        return self._update(input, route, facts, tiers, recorder, run_id, config, tried)
+        return self._update(state, route, facts, tiers, recorder, run_id, config, tried)
 
     async def ainvoke(self, input: State, config: RunnableConfig | None = None, **_: Any) -> State:
         """Do what `invoke` does."""
-        run_id, context = payer(config), run_context()
-        metered = self._metered(input, run_id)
+        state, run_id, context = plain(input), payer(config), run_context()
+        metered = self._metered(state, run_id)
         recorder = Recorder(metered)
-        with Accounted(input, run_id, recorder):
-            facts = self._facts(input)
+        with Accounted(state, run_id, recorder):
+            facts = self._facts(state)
             tiers = bare(await self.router.models.afacts(self.router.tiers, context), self.without_tools)
             config = config or ensure_config()
             asked: Any = {"context": context, "tiers": tiers, "run_id": run_id, "recorder": recorder}
@@ -92,16 +93,16 @@ class ClassifyNode(Node):
             ahead = self._ahead(facts, tiers, context)
             if ahead is None:
                 route = await self.router.aroute(facts, config, **asked)
-                return self._update(input, route, facts, tiers, recorder, run_id, config)
-            state = self._before(input, ahead, facts, tiers, run_id, metered)
-            attempt = asyncio.create_task(ahead.aattempted(state, recording(config, recorder, {}), ahead=True))
+                return self._update(state, route, facts, tiers, recorder, run_id, config)
+            before = self._before(state, ahead, facts, tiers, run_id, metered)
+            attempt = asyncio.create_task(ahead.aattempted(before, recording(config, recorder, {}), ahead=True))
             try:
                 route = await self.router.aroute(facts, config, **asked)
             except Exception:
                 await asyncio.wait({attempt})  # it is paid for: what it cost is on the error too
                 raise
             tried = await attempt
-        return self._update(input, route, facts, tiers, recorder, run_id, config, tried)
+        return self._update(state, route, facts, tiers, recorder, run_id, config, tried)
 
     def _metered(self, state: State, run_id: str) -> Metered | None:
         """Return the meter of the run that begins here; that of the last one counted another run's limit."""
@@ -137,7 +138,7 @@ class ClassifyNode(Node):
         return {**state, "route": guess, "run": run, "attempts": [], "meter": metered}
 
     def _facts(self, state: State) -> Facts:
-        return facts_of(state.get("messages", ()), self.tools, schema=self.schema)
+        return facts_of(messages_in(state), self.tools, schema=self.schema)
 
     def _update(
         self,
@@ -155,8 +156,8 @@ class ClassifyNode(Node):
         update: State = {"route": route, "run": run}
         if tried is not None and tried["attempts"][0]["tier"] == route["tier"]:
             update |= {**tried, "attempts": Overwrite(tried["attempts"]), "run": {**run, "ahead": True}}
-        elif state.get("attempts"):
-            update["attempts"] = Overwrite([])
+        elif state.get("attempts") or "attempts" not in state:
+            update["attempts"] = Overwrite([])  # a channel without a reducer keeps it as it is, and the tier sees that
         # Also where nothing was paid: the reducer makes the entries whole that an older version left in the thread.
         update["ledger"] = recorder.drain()
         if state.get("structured_response") is not None:

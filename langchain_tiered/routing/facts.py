@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    MessageLikeRepresentation,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.prompt_values import PromptValue
 
 from langchain_tiered.accounting.usage import Tokens, tokens_of
@@ -19,13 +27,14 @@ from langchain_tiered.types import TASKS, DecidedBy, Facts, Route
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from langchain_core.messages import MessageLikeRepresentation
-
     from langchain_tiered.types import Tool
 
-RequestInput: TypeAlias = "str | PromptValue | Sequence[MessageLikeRepresentation] | Mapping[str, Any]"
-"""What a router reads a request from."""
+RequestInput: TypeAlias = str | PromptValue | Sequence[MessageLikeRepresentation] | Mapping[str, Any]
+"""What a router reads a request from. Known at run time too: LangChain makes the schema of a chain's input of it."""
 
+_Named: TypeAlias = tuple[
+    str, str, bool
+]  # a tool's name and description, or its type, and whether the provider runs it
 IMAGE_TOKENS = 765
 """Estimate for an image: 85 + 4 x 170 for 1024 x 1024 pixels at high detail (OpenAI, images and vision guide, 2025)."""
 
@@ -81,33 +90,45 @@ class ToolFacts:
 NO_TOOLS = ToolFacts()
 
 
-def tool_facts(tools: Iterable[Tool]) -> ToolFacts:
+def tool_facts(tools: Iterable[Tool] | ToolFacts) -> ToolFacts:
     """Return what is known of `tools`: tool objects, callables, or dicts in a provider's form.
 
-    A dict whose `type` is neither `function` nor `custom` names a tool that the provider runs.
+    A dict whose `type` is neither `function` nor `custom` names a tool that the provider runs. What is known already is
+    returned as it is.
 
     Raises:
         InvalidInputError: If something is no tool.
     """
+    return tools if isinstance(tools, ToolFacts) else _facts_of_tools(tuple(map(_named, tools)))
+
+
+def _named(tool: Any) -> _Named:
+    """Read a tool, as it is now: plain words, so that nothing of the tool itself is kept."""
+    if isinstance(tool, dict):
+        told_as = tool.get("function")
+        inner: dict[str, Any] = told_as if isinstance(told_as, dict) else tool
+        if "name" not in inner or tool.get("type", "function") not in _CLIENT_TOOLS:
+            return str(tool.get("type") or next(iter(tool), "unknown")), "", True
+        return str(inner["name"]), str(inner.get("description") or ""), False
+    if callable(tool) or hasattr(tool, "name"):
+        name = str(getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__))
+        return name, str(getattr(tool, "description", None) or getattr(tool, "__doc__", None) or ""), False
+    raise InvalidInputError(f"{tool!r} is no tool. Pass a tool object, a callable, or a dict such as a schema.")
+
+
+@lru_cache(maxsize=32)
+def _facts_of_tools(tools: tuple[_Named, ...]) -> ToolFacts:
+    """Do the work of `tool_facts`: the same tools come with every call of an agent."""
     names, words, provider, risks = [], set[str](), [], set[str]()
-    for tool in tools:
-        if isinstance(tool, dict):
-            told_as = tool.get("function")
-            inner: dict[str, Any] = told_as if isinstance(told_as, dict) else tool
-            if "name" not in inner or tool.get("type", "function") not in _CLIENT_TOOLS:
-                provider.append(str(tool.get("type") or next(iter(tool), "unknown")))
-                risks |= tool_risks(provider[-1].lower())
-                continue
-            name, told = str(inner["name"]), str(inner.get("description") or "")
-        elif callable(tool) or hasattr(tool, "name"):
-            name = str(getattr(tool, "name", None) or getattr(tool, "__name__", type(tool).__name__))
-            told = str(getattr(tool, "description", None) or getattr(tool, "__doc__", None) or "")
-        else:
-            raise InvalidInputError(f"{tool!r} is no tool. Pass a tool object, a callable, or a dict such as a schema.")
+    for name, told, is_provider in tools:
+        if is_provider:
+            provider.append(name)
+            risks |= tool_risks(name.lower())
+            continue
         names.append(name)
-        apart, told = _HUMP.sub(" ", name).lower(), _HUMP.sub(" ", told).lower()
-        words |= content_words(f"{apart} {told}")
-        risks |= tool_risks(apart, told)
+        apart, lowered = _HUMP.sub(" ", name).lower(), _HUMP.sub(" ", told).lower()
+        words |= content_words(f"{apart} {lowered}")
+        risks |= tool_risks(apart, lowered)
     able = tuple(risk for risk in RISKS if risk in risks)
     return ToolFacts(tuple(names), frozenset(words), tuple(provider), able)
 

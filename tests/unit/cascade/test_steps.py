@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -81,6 +82,7 @@ def told(step: Step) -> str:
 
 ASK = {"on_no_answer": "ask"}
 WAITS, SIDEWAYS_USED = {"max_wait_s": 5.0}, "nano rate_limit, nano/1 rate_limit, nano/2 rate_limit"
+RISEN = "nano rejected, mini accepted"
 STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     # what it protects, attempts, limits (and the pin), the step
     ("an accepted answer ends the turn", "nano accepted", {}, "accept nano"),
@@ -191,6 +193,20 @@ STEPS: list[tuple[str, str, dict[str, Any], str]] = [
     ("a pinned route does not widen", "mini overflow", {"pin": "mini"}, "stop mini"),
     ("a pinned route goes sideways", "nano outage", {"pin": "nano"}, "fall_back nano/1"),
     ("a pinned route waits", "mini rate_limit@1", {"pin": "mini", **WAITS}, "wait mini"),
+    ("an accepted answer ended an earlier turn", "nano rejected, mini accepted, nano rejected", {}, "escalate mini"),
+    ("so did one that was shown", "nano outage, nano/1 cut_off_shown, nano outage", {}, "fall_back nano/1"),
+    ("so did one whose check raised", "nano rejected, flagship , nano rejected", {}, "escalate mini"),
+    ("each turn has its escalations", f"{RISEN}, nano rejected", {"max_escalations": 1}, "escalate mini"),
+    ("each turn is told of its slips", "nano malformed, nano accepted, nano malformed", {}, "repair nano"),
+    ("each turn waits", "nano rate_limit@2, nano accepted, nano rate_limit@2", WAITS, "wait nano"),
+    ("only the last turn counts", f"{RISEN}, {RISEN}, nano rejected, mini rejected", {}, "escalate flagship"),
+    ("a hand-up ends no turn", "nano hand_up, mini rejected", {}, "escalate flagship"),
+    ("a step to a fallback that went astray", "nano outage, nano outage", {}, "escalate mini"),
+    ("astray after a wait", ", ".join(["nano outage@2"] * 3), WAITS, "escalate mini"),
+    ("astray after a rate limit", "flagship rate_limit, flagship rate_limit", {}, "downgrade mini"),
+    ("astray around an open circuit", "nano open_circuit, nano open_circuit", {}, "escalate mini"),
+    ("astray on a pinned route", "nano outage, nano outage", {"pin": "nano"}, "stop nano"),
+    ("never sideways to a model that was tried", "nano/1 outage, nano outage", {}, "fall_back nano/2"),
 ]
 
 
@@ -299,6 +315,32 @@ def test_every_turn_ends_and_no_step_breaks_a_limit(
             assert steps[-1].tier == its_route["tier"]
     assert limits.max_escalations is None or [s.action for s in steps[1:]].count("escalate") <= limits.max_escalations
     assert {step.tier for step in steps} <= set(names) - limits.unfit
+
+
+@given(turns(), st.lists(st.tuples(outcomes, seconds), min_size=1, max_size=3))
+def test_every_turn_ends_though_the_state_loses_which_fallback_is_meant(
+    turn: tuple[Route, tuple[TierFacts, ...], Limits], again_and_again: list[tuple[str, float | None]]
+) -> None:
+    its_route, ladder, limits = turn
+    attempts: list[Attempt] = []
+    step, comes = Step("escalate", its_route["tier"], "the route"), cycle(again_and_again)
+    while step.action not in {"accept", "ask", "stop"}:
+        attempts.append(attempt(step.tier, 0, *next(comes)))
+        assert len(attempts) <= 6 * len(ladder)
+        step = next_step(its_route, attempts, ladder, limits)
+
+
+@given(turns(), st.lists(outcomes, max_size=4), st.data())
+def test_an_earlier_turn_changes_no_step(
+    turn: tuple[Route, tuple[TierFacts, ...], Limits], tried: list[str], data: st.DataObject
+) -> None:
+    its_route, ladder, limits = turn
+    names = st.sampled_from([tier.name for tier in ladder])
+    earlier = [attempt(data.draw(names), 0, outcome) for outcome in tried]
+    ended = attempt(data.draw(names), 0, data.draw(st.sampled_from(["accepted", "cut_off_shown", ""])))
+    attempts = [attempt(its_route["tier"], 0, data.draw(outcomes), data.draw(seconds))]
+    expected = next_step(its_route, attempts, ladder, limits)
+    assert next_step(its_route, [*earlier, ended, *attempts], ladder, limits) == expected
 
 
 def holds(step: Step, attempts: list[Attempt], ladder: Sequence[TierFacts], limits: Limits) -> None:
