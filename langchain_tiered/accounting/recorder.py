@@ -432,6 +432,8 @@ def _recorders(config: RunnableConfig) -> list[Recorder]:
 
 def _innermost(config: RunnableConfig) -> _Collector | None:
     """Return the collector of the innermost block among a config's callbacks, which hands on to those around it."""
+    if not config.get("callbacks"):
+        return None
     collectors = [each for each in _heard_by(config) if isinstance(each, _Collector)]
     outer = [each.outer for each in collectors]
     return next((each for each in collectors if each not in outer), None)

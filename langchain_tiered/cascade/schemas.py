@@ -212,8 +212,13 @@ def _leaves(value: Any, known: Collection[str]) -> Iterator[str]:
 
 async def import_validators() -> None:
     """Import what holds a value against a JSON schema without blocking the event loop: it takes up to 80 ms, once."""
-    if not _import_validators.cache_info().currsize:
+    if not validators_imported():
         await asyncio.to_thread(_import_validators)
+
+
+def validators_imported() -> bool:
+    """Tell whether that is there."""
+    return bool(_import_validators.cache_info().currsize)
 
 
 @cache

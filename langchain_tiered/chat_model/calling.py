@@ -53,6 +53,10 @@ INSIDE: frozenset[Action] = frozenset({"wait", "repair", "fall_back", "escalate"
 """A chat model carries all steps out itself."""
 
 
+NOTHING_YET = ChatResult(generations=())
+"""Stands for the result of a call that no model has answered."""
+
+
 class Request:
     """One attempt's request, as `carried` hands it from who prepares it to who asks it."""
 
@@ -108,7 +112,7 @@ class Call:
         self.run_id = str(self.metadata.get("tiered_run_id") or uuid7())
         self.recorder = _Recorder()  # of its own, since what others have heard is no part of this call
         self.listeners: list[Recorder] = [self.recorder, *recorders_around(around)]
-        self.result = ChatResult(generations=[])
+        self.result = NOTHING_YET
         self.state: State = {"messages": messages, "attempts": []}
 
     def route(self) -> None:
@@ -185,8 +189,8 @@ class Call:
             )
         role = role_of(self.metadata) if "tiered_role" in self.metadata else "answer"
         terms = call_metadata(
-            role=role, tier=priced(tier, None, fallback), run_id=self.run_id, route=self.state["route"]
-        )
+            role=role, tier=priced(tier, None, fallback), run_id=self.run_id
+        )  # recorders alone are told: the route is for tracers
         name = {"ls_model_name": self.options["model"]} if isinstance(self.options.get("model"), str) else {}
         request.told = {**self.metadata, **self.parts.told_by(model), **name, **terms, "tiered_own_terms": True}
         return request
@@ -310,7 +314,8 @@ class Call:
             settle(self.recorder.answered, outcome, self.listeners, before=("rejected", "tool_turn", "failed"))
             told = {"truncated": True} if outcome == "truncated" else {}
         route, paid = risen(self.turn, end), self.recorder.entries
-        mark(self.around, tier_tag(end.tier.name), tier=end.tier.name, route=route, paid=paid)
+        if self.around.get("callbacks"):
+            mark(self.around, tier_tag(end.tier.name), tier=end.tier.name, route=route, paid=paid)
         return {**told, "route": dict(route), "ledger": [dict(entry) for entry in paid]}
 
     def _is_raw(self, end: End) -> bool:

@@ -17,9 +17,9 @@ from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.recorder import Recorder, rebook, recording
 from langchain_tiered.accounting.traces import JUDGE, REJECTED, mark
 from langchain_tiered.cascade.checks import CheckInput
-from langchain_tiered.cascade.schemas import import_validators
+from langchain_tiered.cascade.schemas import import_validators, validators_imported
 from langchain_tiered.cascade.steps import of_turn
-from langchain_tiered.cascade.verdicts import averdict_of, need_no_model, verdict_of
+from langchain_tiered.cascade.verdicts import averdict_of, built_in_verdict, need_no_model, verdict_of
 from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError
 from langchain_tiered.nodes.asking import decided_by_human
 from langchain_tiered.nodes.attempts import NOT_STALLED, Raised, up_to_last_tool_result
@@ -74,7 +74,7 @@ class Judge:
         """Return what the checks say; of a message that calls tools only the built-in ones are asked."""
         asked, policy = self._asked(tier, state, is_tool_turn), self.ladder.policy
         if asked.need_no_model:
-            return verdict_of(asked.checks, given, policy.thresholds)
+            return self._plainly(asked, given)
         with set_config_context(self._config(tier, state, recorder, config)) as context:
             return context.run(verdict_of, asked.checks, given, policy.thresholds, policy.max_check_s)
 
@@ -89,14 +89,18 @@ class Judge:
         is_tool_turn: bool = False,
     ) -> Verdict:
         """Do what `verdict` does."""
-        if given.answer.tool_calls or given.schema is not None:
+        if (given.answer.tool_calls or given.schema is not None) and not validators_imported():
             await import_validators()
         asked, policy = self._asked(tier, state, is_tool_turn), self.ladder.policy
         if asked.need_no_model:
-            return verdict_of(asked.checks, given, policy.thresholds)
+            return self._plainly(asked, given)
         with set_config_context(self._config(tier, state, recorder, config)) as context:
             said = averdict_of(asked.checks, given, policy.thresholds, policy.max_check_s)
             return await asyncio.create_task(said, context=context)
+
+    def _plainly(self, asked: Asked, given: CheckInput) -> Verdict:
+        thresholds = self.ladder.policy.thresholds
+        return verdict_of(asked.checks, given, thresholds) if thresholds else built_in_verdict(asked.checks, given)
 
     def _asked(self, tier: Tier, state: State, is_tool_turn: bool) -> Asked:  # noqa: FBT001  (ours alone)
         """Return what is asked of an answer: the same for every answer that a tier gives to a task."""

@@ -93,9 +93,14 @@ def goes_beyond(found: re.Match[str]) -> bool:
     lead = text[max(text.rfind("\n", 0, start) + 1, start - _ASK_CHARS) : start]
     stop = text.find("\n", end - text[start:end].endswith("\n"))
     stop = min(len(text) if stop < 0 else stop, end + _ASK_CHARS)
-    asked = ("" if _ABOUT.search(lead) else lead) + _ABOUT.split(text[start:stop], 1)[0]
-    others = [] if text[end - 1] == ":" else _SENTENCE_END.split(_ABOUT.split(text[end - 1 : stop], 1)[0])[1:]
+    asked = ("" if _asked_in(lead) != lead else lead) + _asked_in(text[start:stop])
+    others = [] if text[end - 1] == ":" else _SENTENCE_END.split(_asked_in(text[end - 1 : stop]))[1:]
     return bool(BEYOND.search(asked) or _ALSO_ASKS.search(text) or not all(map(_LIGHT.match, others)))
+
+
+def _asked_in(line: str) -> str:
+    """Return what of a line is the asker's own."""
+    return _ABOUT.split(line, 1)[0] if ": " in line else line
 
 
 def opens(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
