@@ -1,8 +1,8 @@
 """Answer each request with the cheapest model tier that can do it, and prove what that saved."""
 
 from langchain_tiered.accounting.budget import Budget
+from langchain_tiered.accounting.collecting import collect_ledger
 from langchain_tiered.accounting.ledger import Ledger
-from langchain_tiered.accounting.recorder import collect_ledger
 from langchain_tiered.agent import create_tiered_agent
 from langchain_tiered.chat_model import TieredChatModel
 from langchain_tiered.middleware.budget import BudgetMiddleware

@@ -1,4 +1,4 @@
-"""The callback handler that books each model call, and `collect_ledger`, which books every call of a block.
+"""The callback handler that books each model call.
 
 All that a recorder knows of a call it reads off the call's own metadata and response, so that two recorders book the
 same entry under the same id.
@@ -9,17 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from uuid import UUID
 from weakref import WeakValueDictionary
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
-from langchain_core.tracers.context import register_configure_hook
 
 from langchain_tiered.accounting.entries import (
     HELD,
@@ -32,13 +28,13 @@ from langchain_tiered.accounting.entries import (
     role_of,
     unread_on,
 )
-from langchain_tiered.accounting.ledger import Ledger
 from langchain_tiered.accounting.traces import with_metadata
 from langchain_tiered.accounting.usage import Tokens, tokens_of
 from langchain_tiered.cascade.failures import causes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk, LLMResult
@@ -64,6 +60,8 @@ class Recorder(BaseCallbackHandler):
     """
 
     run_inline = True
+    is_block = False
+    """Whether it is that of a `collect_ledger` block, and not of a run."""
 
     def __init__(self, metered: Metered | None = None) -> None:
         """Begin with no entry; `metered` keeps the calls within a budget."""
@@ -321,9 +319,14 @@ _MOST_HEARD = 8
 """Calls of which that is known: those that end beside the one that answers, or behind it."""
 
 
+def known(recorder: Recorder) -> None:
+    """Have a recorder hear of calls that are not made, as long as it is there."""
+    _ALL[id(recorder)] = recorder
+
+
 def forget(run_id: UUID) -> None:
     """Take a call that is not made from all that were told of its beginning: there is nothing to book or to hold."""
-    for recorder in filter(None, (known() for known in _ALL.valuerefs())):
+    for recorder in filter(None, (one() for one in _ALL.valuerefs())):
         recorder.drop(run_id)
 
 
@@ -332,114 +335,18 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
     return "BudgetExceededError(" not in record.getMessage()
 
 
-class _Collector(Recorder):
-    """The recorder of a `collect_ledger` block, which hands on to the block around it."""
-
-    def __init__(self, outer: _Collector | None) -> None:
-        super().__init__()
-        self.outer = outer
-        _ALL[id(self)] = self
-
-    def book(self, entries: Iterable[LedgerEntry]) -> None:
-        entries = list(entries)
-        super().book(entries)
-        if self.outer is not None:
-            self.outer.book(entries)
-
-
-class _LiveLedger(Ledger):
-    """A ledger that grows with its recorder."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-
-    @property
-    def entries(self) -> tuple[LedgerEntry, ...]:
-        return tuple(self._recorder.entries)
-
-
-_apart: ContextVar[bool] = ContextVar("langchain_tiered_apart", default=False)
-_collector: ContextVar[_Collector | None] = ContextVar("langchain_tiered_collector", default=None)
-register_configure_hook(_collector, inheritable=True)
-
-
-@contextmanager
-def collect_ledger() -> Iterator[Ledger]:
-    """Book every model call of a block, whatever happens in it; the ledger can be read in the block and after it.
-
-    ```python
-    with collect_ledger() as ledger:
-        agent.invoke({"messages": [("user", "Refund order 1042.")]})
-    ledger.total_usd
-    ```
-
-    Calls of any LangChain model are seen, in tasks and in the threads of LangChain and LangGraph too; a thread of your
-    own is seen if it runs in a copy of the context. A block inside another one sees its own calls, the outer one all.
-    """
-    collector = _Collector(_collector.get())
-    token = _collector.set(collector)
-    try:
-        yield _LiveLedger(collector)
-    finally:
-        collector.abandon()  # one that ends after the block is booked again, as it ended
-        with suppress(ValueError):  # an async generator may be closed in another task, whose context is its own
-            _collector.reset(token)
-
-
-def rebook(entries: Iterable[LedgerEntry], config: RunnableConfig) -> None:
-    """Book entries again whose outcome has changed, with all who saw their calls: the runs and the block around."""
-    entries = list(entries)
-    for recorder in recorders_around(config):
-        recorder.book(entries)
-
-
-def book_unseen(entry: LedgerEntry, config: RunnableConfig) -> None:
-    """Book a call that is no chat model's, and that no recorder saw, with the runs and the block around."""
-    for recorder in _recorders(config):
-        if recorder.metered is not None:
-            recorder.metered.settle(UUID(entry["id"]), entry)
-    rebook([entry], config)
-
-
-def recorders_around(config: RunnableConfig) -> list[Recorder]:
-    """Return all who are to see a call that is made under a config: the recorders of runs, and that of the block."""
-    collector = _collector.get()
-    if collector is None and not _apart.get():  # in a thread of one's own, where the config alone tells of the block
-        collector = _innermost(config)
-    return [*_recorders(config), *((collector,) if collector is not None else ())]
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep the calls of a block from `collect_ledger`, because whoever makes them books them."""
-    token, apart = _collector.set(None), _apart.set(True)
-    try:
-        yield
-    finally:
-        _apart.reset(apart)
-        _collector.reset(token)
-
-
 def recorder_in(config: RunnableConfig) -> Recorder | None:
     """Return the innermost recorder among a config's callbacks, or `None`; that of `collect_ledger` is not meant."""
-    return max(_recorders(config), key=lambda recorder: recorder._depth, default=None)  # noqa: SLF001  (our own)
+    return max(recorders_in(config), key=lambda recorder: recorder._depth, default=None)  # noqa: SLF001  (our own)
 
 
-def _recorders(config: RunnableConfig) -> list[Recorder]:
-    return [each for each in _heard_by(config) if isinstance(each, Recorder) and not isinstance(each, _Collector)]
+def recorders_in(config: RunnableConfig) -> list[Recorder]:
+    """Return the recorders of runs among a config's callbacks; those of `collect_ledger` are not meant."""
+    return [each for each in heard_by(config) if isinstance(each, Recorder) and not each.is_block]
 
 
-def _innermost(config: RunnableConfig) -> _Collector | None:
-    """Return the collector of the innermost block among a config's callbacks, which hands on to those around it."""
-    if not config.get("callbacks"):
-        return None
-    collectors = [each for each in _heard_by(config) if isinstance(each, _Collector)]
-    outer = [each.outer for each in collectors]
-    return next((each for each in collectors if each not in outer), None)
-
-
-def _heard_by(config: RunnableConfig) -> Sequence[Any]:
+def heard_by(config: RunnableConfig) -> Sequence[Any]:
+    """Return all handlers of a config."""
     callbacks: Any = config.get("callbacks")
     return callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
 
@@ -449,9 +356,9 @@ def recording(config: RunnableConfig, recorder: Recorder, metadata: Mapping[str,
 
     LangChain's own `merge_configs` would mix in the config of the node around the caller, and is eight times as slow.
     """
-    _ALL[id(recorder)] = recorder
+    known(recorder)
     # Two managers are merged by way of a set: the order of handlers does not tell which recorder stands in which.
-    around = tuple(each for each in _recorders(config) if each is not recorder)
+    around = tuple(each for each in recorders_in(config) if each is not recorder)
     recorder._depth = 1 + max((each._depth for each in around), default=0)  # noqa: SLF001  (our own)
     recorder._around = around  # noqa: SLF001  (our own)
     callbacks: Any = config.get("callbacks")

@@ -20,7 +20,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, ValidationError
 
-from langchain_tiered.accounting.recorder import uncollected
+from langchain_tiered.accounting.collecting import uncollected
 from langchain_tiered.cascade.validity import value_in
 from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError
 from langchain_tiered.routing.facts import NO_TOOLS, ToolFacts, tool_facts

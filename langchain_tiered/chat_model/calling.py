@@ -17,8 +17,9 @@ from langchain_core.outputs import ChatResult
 from langchain_core.utils.uuid import uuid7
 from langgraph.runtime import Runtime
 
+from langchain_tiered.accounting.collecting import recorders_around
 from langchain_tiered.accounting.entries import HELD, NOTHING, TIERED, Said, call_metadata, role_of
-from langchain_tiered.accounting.recorder import Recorder, recorders_around
+from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.accounting.traces import mark, tier_tag
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.verdicts import BUILT_IN

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables.config import ensure_config, set_config_context
 
-from langchain_tiered.accounting.recorder import Recorder, book_unseen, recorder_in, recording
+from langchain_tiered.accounting.collecting import book_unseen
+from langchain_tiered.accounting.recorder import Recorder, recorder_in, recording
 from langchain_tiered.cascade.asked import AskedModel
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
 from langchain_tiered.fences import fenced

@@ -14,8 +14,9 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.channels import UntrackedValue
 from typing_extensions import TypedDict
 
+from langchain_tiered.accounting.collecting import recorders_around
 from langchain_tiered.accounting.ledger import book
-from langchain_tiered.accounting.recorder import Recorder, recorders_around
+from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.accounting.traces import payer
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.nodes.calls import settle

@@ -16,7 +16,7 @@ from langchain.agents.structured_output import StructuredOutputError
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.config import get_config
 
-from langchain_tiered.accounting.recorder import rebook
+from langchain_tiered.accounting.collecting import rebook
 from langchain_tiered.accounting.traces import REJECTED, mark
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.failures import failure_of

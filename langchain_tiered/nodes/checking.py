@@ -13,8 +13,9 @@ from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Overwrite
 
+from langchain_tiered.accounting.collecting import rebook
 from langchain_tiered.accounting.entries import HELD, call_metadata
-from langchain_tiered.accounting.recorder import Recorder, rebook, recording
+from langchain_tiered.accounting.recorder import Recorder, recording
 from langchain_tiered.accounting.traces import JUDGE, REJECTED, mark
 from langchain_tiered.cascade.checks import CheckInput
 from langchain_tiered.cascade.schemas import import_validators, validators_imported

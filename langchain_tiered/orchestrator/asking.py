@@ -12,8 +12,9 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config, set_config_context
 
+from langchain_tiered.accounting.collecting import rebook
 from langchain_tiered.accounting.entries import HELD, call_metadata
-from langchain_tiered.accounting.recorder import rebook, recording
+from langchain_tiered.accounting.recorder import recording
 from langchain_tiered.cascade.asked import AskedModel, Said, with_schema
 from langchain_tiered.errors import ConfigurationError
 from langchain_tiered.orchestrator.workers import FunctionRunnable, given_by, json_in, reads_messages

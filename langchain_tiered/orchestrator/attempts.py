@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import ToolMessage, messages_from_dict
 from langgraph.config import get_config
 
+from langchain_tiered.accounting.collecting import rebook
 from langchain_tiered.accounting.entries import HELD, call_metadata
 from langchain_tiered.accounting.ledger import Ledger, book
-from langchain_tiered.accounting.recorder import Recorder, forget, rebook, recording
+from langchain_tiered.accounting.recorder import Recorder, forget, recording
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake, is_missing_recording
 from langchain_tiered.cascade.schemas import finder, is_too_deep
 from langchain_tiered.errors import (

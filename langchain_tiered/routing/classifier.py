@@ -20,8 +20,8 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables.config import ensure_config
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from langchain_tiered.accounting.collecting import rebook
 from langchain_tiered.accounting.entries import call_metadata, free_entry
-from langchain_tiered.accounting.recorder import rebook
 from langchain_tiered.accounting.traces import CLASSIFY, tagged, with_metadata
 from langchain_tiered.cascade.failures import failure_of, is_callers_mistake
 from langchain_tiered.errors import ConfigurationError, NoAnswerAcceptedError

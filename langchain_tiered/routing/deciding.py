@@ -13,9 +13,9 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config
 
+from langchain_tiered.accounting.collecting import book_unseen
 from langchain_tiered.accounting.entries import call_metadata, may_be_charged
 from langchain_tiered.accounting.rates import price_usd
-from langchain_tiered.accounting.recorder import book_unseen
 from langchain_tiered.accounting.traces import CLASSIFY, tagged, with_metadata
 from langchain_tiered.accounting.usage import tokens_of
 from langchain_tiered.errors import LangChainTooOldError
