@@ -38,7 +38,7 @@ def slow_desk(ran: list[int], over: threading.Event) -> Any:
         return AIMessage("", tool_calls=[tool_call(name="refund", args={"order": 1}, id=f"c{time.monotonic_ns()}")])
 
     def slow(messages: Any) -> AIMessage:
-        time.sleep(0.7)
+        time.sleep(1.7)
         threading.Timer(0.3, over.set).start()
         return asks(messages)
 
@@ -50,7 +50,7 @@ def slow_desk(ran: list[int], over: threading.Event) -> Any:
         reviewer=lambda _: json.loads(review()),
         tiers=team.tiers,
         tools=[refund],
-        task_timeout_s=0.4,
+        task_timeout_s=1.2,
     )
 
 
