@@ -14,7 +14,7 @@ from langchain_tiered.errors import ConfigurationError, InvalidInputError
 from langchain_tiered.middleware.base import TierMiddleware, checked, recorded
 from langchain_tiered.middleware.routing import aroute, route, told
 from langchain_tiered.models import default_tiers, field_of, setting
-from langchain_tiered.nodes.attempts import followed
+from langchain_tiered.nodes.attempts import followed, said_in
 from langchain_tiered.nodes.calls import Turn, adrive, carried, drive, error_of, outcome_of, risen
 from langchain_tiered.nodes.checking import Judge, raised
 from langchain_tiered.nodes.ladder import Ladder
@@ -171,8 +171,7 @@ class _Watched:
 
 
 def _expect_ours(memory: Memory, response: ModelResponse[Any]) -> None:
-    said = next((message for message in reversed(response.result) if isinstance(message, AIMessage)), None)
-    if _is_anothers(memory.recorder.answer_of(said)):
+    if _is_anothers(memory.recorder.answer_of(said_in(response.result))):
         raise _AnothersModel(response)
 
 

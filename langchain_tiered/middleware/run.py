@@ -19,6 +19,7 @@ from langchain_tiered.accounting.ledger import book
 from langchain_tiered.accounting.recorder import Recorder
 from langchain_tiered.accounting.traces import payer
 from langchain_tiered.errors import ConfigurationError
+from langchain_tiered.nodes.attempts import said_in
 from langchain_tiered.nodes.calls import settle
 from langchain_tiered.types import Attempt, LedgerEntry, Outcome, Route  # noqa: TC001  (the state's schema reads them)
 
@@ -119,7 +120,7 @@ class Memory:
 
     def settle(self, response: ModelResponse[Any], config: RunnableConfig) -> None:
         """Book what became of an answer, which stands as rejected until it has passed."""
-        said = next((message for message in reversed(response.result) if isinstance(message, AIMessage)), None)
+        said = said_in(response.result)
         around = [each for each in recorders_around(config) if each is not self.recorder]
         settle(self.recorder.answer_of(said), self.outcome, [self.recorder, *around])
 

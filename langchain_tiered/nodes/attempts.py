@@ -61,6 +61,11 @@ def failed_attempt(tier: str, error: Exception, recorder: Recorder, **said: Any)
     return attempt_of(tier, failure=failure, **said)
 
 
+def said_in(result: Sequence[BaseMessage]) -> AIMessage | None:
+    """Return what a model said, of all that a call gave; other messages may stand behind it."""
+    return next((message for message in reversed(result) if isinstance(message, AIMessage)), None)
+
+
 def answered(recorder: Recorder, said: BaseMessage | None = None) -> dict[str, Any]:
     """Return what the recorder knows of the call that gave an answer: its ledger entry, and whether it was shown.
 

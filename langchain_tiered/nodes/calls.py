@@ -29,6 +29,7 @@ from langchain_tiered.nodes.attempts import (
     dicts_of,
     failed_attempt,
     hand_up_reason,
+    said_in,
     told_of,
     turn_of,
     uncompleted,
@@ -231,7 +232,7 @@ def _weighed(
 ) -> Generator[Wanted, Any, Attempt | None]:
     """Return the attempt that a response makes; nothing where it calls tools that may run."""
     tier, result = end.tier, list(response.result)
-    said = next((message for message in reversed(result) if isinstance(message, AIMessage)), None)
+    said = said_in(result)
     what = answered(turn.recorder, said)
     if said is not None and (cut := turn.recorder.cut_calls(what.get("call_id"))):
         whole = uncompleted(said, cut)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from langgraph.graph import END
 from langgraph.types import Command
 
 from langchain_tiered.accounting.rates import import_prices
 from langchain_tiered.accounting.recorder import Recorder
+from langchain_tiered.accounting.traces import payer
 from langchain_tiered.errors import BudgetExceededError, InvalidPlanError
 from langchain_tiered.nodes.ladder import Accounted, Node, State, metered_of
 from langchain_tiered.orchestrator.endings import answered, out_of_budget, raises
@@ -62,8 +62,7 @@ class PlanNode(Node):
         return self._command(plan, run_id, metered, recorder)
 
     def _begun(self, state: State, config: RunnableConfig | None) -> tuple[str, Metered | None, Recorder]:
-        around = ((config or {}).get("metadata") or {}).get("tiered_run_id")
-        run_id = str(around or uuid4())
+        run_id = payer(config)
         metered = metered_of(self.budget, {**state, "meter": None}, run_id)
         return run_id, metered, Recorder(metered)
 
